@@ -14,7 +14,7 @@ from attrs import frozen
 ROOT = Path(__file__).parent.parent
 PACKAGE = "a3s_gateway"
 LAYERS = (  # from the bottom; a module imports from its own layer or from one before it
-    {"protocol", "hcl", "http", "effects", "plugin", "errors"},
+    {"protocol", "hcl", "http", "effects", "plugin", "errors", "task"},
     {"config", "router", "transport"},
     {"service", "scaling", "observability"},
     {"middleware", "proxy", "provider", "acme"},
@@ -37,6 +37,7 @@ class Import:
     line: int
     target: str
     name: str | None = None
+    for_types: bool = False  # under `if TYPE_CHECKING:`
 
 
 @frozen
@@ -69,13 +70,27 @@ class Module:
         package = self.dotted.split(".")
         if self.path.name != "__init__.py":
             package.pop()
-        for node in ast.walk(ast.parse(self.source)):
+        tree = ast.parse(self.source)
+        for_types = type_checking_nodes(tree)
+        for node in ast.walk(tree):
+            typed = node in for_types
             if isinstance(node, ast.Import):
-                yield from (Import(node.lineno, alias.name) for alias in node.names)
+                yield from (Import(node.lineno, a.name, None, typed) for a in node.names)
             elif isinstance(node, ast.ImportFrom):
                 base = package[: len(package) + 1 - node.level] if node.level else []
                 target = ".".join([*base, *([node.module] if node.module else [])])
-                yield from (Import(node.lineno, target, alias.name) for alias in node.names)
+                yield from (Import(node.lineno, target, a.name, typed) for a in node.names)
+
+
+def type_checking_nodes(tree: ast.Module) -> set[ast.AST]:
+    """Collect what only a type checker ever executes."""
+    return {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
 
 
 Tree = dict[str, Module]  # by dotted name
@@ -98,11 +113,11 @@ def find_target(tree: Tree, wanted: Import) -> Module | None:
     return submodule or tree.get(wanted.target)
 
 
-def internal_imports(tree: Tree, module: Module) -> Iterator[tuple[int, Module]]:
+def internal_imports(tree: Tree, module: Module) -> Iterator[tuple[Import, Module]]:
     for wanted in module.imports:
         target = find_target(tree, wanted)
         if target is not None:
-            yield wanted.line, target
+            yield wanted, target
 
 
 def homeless_modules(tree: Tree) -> list[str]:
@@ -111,16 +126,22 @@ def homeless_modules(tree: Tree) -> list[str]:
 
 def upward_imports(tree: Tree) -> list[str]:
     return [
-        f"{module.path}:{line} (layer {module.layer}) imports {target.path} (layer {target.layer})"
+        f"{module.path}:{wanted.line} (layer {module.layer})"
+        f" imports {target.path} (layer {target.layer})"
         for module in tree.values()
-        for line, target in internal_imports(tree, module)
+        for wanted, target in internal_imports(tree, module)
         if module.layer is not None and target.layer is not None and target.layer > module.layer
     ]
 
 
 def import_cycle(tree: Tree) -> list[str]:
+    """Find modules that need each other to run; two of a layer may name each other's types."""
     graph = {
-        name: {target.dotted for _, target in internal_imports(tree, module)} - {name}
+        name: {
+            target.dotted
+            for wanted, target in internal_imports(tree, module)
+            if not wanted.for_types and target is not module
+        }
         for name, module in tree.items()
     }
     try:
@@ -289,7 +310,7 @@ def test_a_cycle_within_a_layer_is_found(tmp_path: Path) -> None:
         {
             "hcl/parse.py": "from .evaluate import value",
             "hcl/evaluate.py": "from . import diagnostics",
-            "hcl/diagnostics.py": "import a3s_gateway.hcl.parse",
+            "hcl/diagnostics.py": "def late():\n    import a3s_gateway.hcl.parse",
         },
     )
     assert set(import_cycle(tree)) == {
@@ -297,6 +318,18 @@ def test_a_cycle_within_a_layer_is_found(tmp_path: Path) -> None:
         "a3s_gateway.hcl.evaluate",
         "a3s_gateway.hcl.diagnostics",
     }
+
+
+def test_types_may_name_each_other(tmp_path: Path) -> None:
+    """What only a type checker follows is no cycle; it still counts for the layers."""
+    tree = plant(
+        tmp_path,
+        {
+            "http.py": "if TYPE_CHECKING:\n    from .errors import Fault\n",
+            "errors.py": "from .http import Response\n",
+        },
+    )
+    assert import_cycle(tree) == []
 
 
 @pytest.mark.parametrize(
