@@ -1,0 +1,220 @@
+"""What the gateway itself answers: the faults, their codes, and the one table of both."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Final
+
+from attrs import frozen
+
+from .http import Body, Headers, Request, Response
+
+
+@frozen
+class Fault:
+    """
+    Why the gateway, not a backend, wrote an answer.
+
+    `code` is stable: it stands in the answer, in the log, in metrics and in the docs.
+    """
+
+    code: str
+    status: int
+    text: str
+    meaning: str  # for the docs: when it happens and what to look at
+
+
+FAULTS: Final = {
+    fault.code: fault
+    for fault in (
+        Fault(
+            "BAD_REQUEST",
+            400,
+            "Bad request",
+            "The request breaks a rule of HTTP; the text says which. The connection is closed.",
+        ),
+        Fault(
+            "REQUEST_TIMEOUT",
+            408,
+            "Request timed out",
+            "The client began a request and did not go on: see `timeouts` of the entrypoint.",
+        ),
+        Fault(
+            "URI_TOO_LONG",
+            414,
+            "Request target too long",
+            "The request target is longer than `limits.max_target_bytes` of the entrypoint.",
+        ),
+        Fault(
+            "EXPECTATION_FAILED",
+            417,
+            "Expectation failed",
+            "`Expect` asks for something other than `100-continue`.",
+        ),
+        Fault(
+            "HEADERS_TOO_LARGE",
+            431,
+            "Request header fields too large",
+            "The head, its number of lines or the trailers are above the entrypoint's `limits`.",
+        ),
+        Fault(
+            "NOT_IMPLEMENTED",
+            501,
+            "Not implemented",
+            "The request uses a transfer coding other than `chunked`.",
+        ),
+        Fault(
+            "VERSION_NOT_SUPPORTED",
+            505,
+            "HTTP version not supported",
+            "The request's version is neither HTTP/1.0 nor HTTP/1.1.",
+        ),
+        Fault(
+            "NO_ROUTE",
+            404,
+            "No route matched",
+            "No router of this entrypoint has a rule that matches: see `rule` and `entrypoints`.",
+        ),
+        Fault(
+            "NO_HEALTHY_BACKEND",
+            503,
+            "No healthy backends",
+            "The service has no server that may be used, or every server has been tried.",
+        ),
+        Fault(
+            "UPSTREAM_CONNECT",
+            502,
+            "Upstream connection failed",
+            "No server of the service could be connected to; the log says why.",
+        ),
+        Fault(
+            "UPSTREAM_PROTOCOL",
+            502,
+            "Upstream sent an invalid response",
+            "The backend's answer breaks a rule of HTTP; the log says which.",
+        ),
+        Fault(
+            "UPSTREAM_RESET",
+            502,
+            "Upstream closed the connection",
+            "The backend closed the connection before its answer was complete.",
+        ),
+        Fault(
+            "UPSTREAM_TIMEOUT",
+            504,
+            "Upstream timed out",
+            "The backend did not answer in time: `connect_timeout`, `request_timeout`, "
+            "`stream_idle_timeout` and `stream_total_timeout` of the load balancer.",
+        ),
+        Fault(
+            "UPSTREAM_BUSY",
+            503,
+            "Upstream has no free connection",
+            "Every server is at `pool.max_connections`, and none came free in time.",
+        ),
+        Fault(
+            "CLIENT_GONE",
+            499,
+            "Client closed the request",
+            "Only in logs and metrics: the client went away before it had the whole answer.",
+        ),
+        Fault(
+            "SHUTTING_DOWN",
+            503,
+            "Gateway is shutting down",
+            "The request came on a connection that outlived the drain.",
+        ),
+        Fault(
+            "INTERNAL",
+            500,
+            "Internal error",
+            "A fault of the gateway itself; the application log has the details.",
+        ),
+    )
+}
+
+
+class GatewayError(Exception):
+    """
+    A request could not be served; `detail` is for the log and never leaves the gateway.
+
+    `message`, when given, replaces the fault's text in the answer.
+    """
+
+    def __init__(self, code: str, detail: str = "", message: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.fault = FAULTS[code]
+        self.detail = detail
+        self.message = message
+
+
+class UpstreamError(GatewayError):
+    """No complete answer could be had from a backend."""
+
+
+class UpstreamConnectError(UpstreamError):
+    """The backend never heard of the request: another one may be tried."""
+
+
+class ProtocolError(Exception):
+    """A rule of the wire format was broken; `code` is that of a fault of this table."""
+
+    def __init__(self, reason: str, code: str = "BAD_REQUEST") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke it."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We would break it: an error in the gateway."""
+
+
+_JSON_TYPE: Final = ("Content-Type", "application/json")
+
+
+def to_response(error: GatewayError, request_id: str) -> Response:
+    """Say in HTTP what went wrong; nothing of the inside is told."""
+    fault = error.fault
+    return _answer(fault, error.message or fault.text, request_id)
+
+
+def refusal(error: ProtocolError, request_id: str) -> Response:
+    """Answer bytes that are not an acceptable request."""
+    fault = FAULTS[error.code]
+    text = f"{fault.text}: {error.reason}" if error.reason else fault.text
+    return _answer(fault, text, request_id)
+
+
+def grpc_status(fault: Fault) -> int:
+    """Map as gRPC maps HTTP statuses (its document `http-grpc-status-mapping`), and 504 to 4."""
+    by_status = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 4}
+    return by_status.get(fault.status, 2)
+
+
+def is_grpc(request: Request) -> bool:
+    """Whether the client speaks gRPC, and so reads `grpc-status` instead of a body."""
+    kind = request.headers.find("content-type")
+    return kind is not None and kind.startswith("application/grpc") and kind[16:17] in ("", "+", ";")
+
+
+def to_grpc_response(error: GatewayError) -> Response:
+    """Say it as a trailers-only answer (gRPC over HTTP/2, `Trailers-Only`)."""
+    headers = Headers.of(
+        ("Content-Type", "application/grpc"),
+        ("grpc-status", str(grpc_status(error.fault))),
+        ("grpc-message", (error.message or error.fault.text).replace("%", "%25")),
+        ("X-Gateway-Error", error.fault.code),
+    )
+    return Response(200, headers, Body.of(b""), fault=error.fault)
+
+
+def _answer(fault: Fault, text: str, request_id: str) -> Response:
+    body = json.dumps({"error": text, "code": fault.code, "request_id": request_id}).encode()
+    headers = Headers.of(_JSON_TYPE, ("X-Gateway-Error", fault.code))
+    reason = "" if fault.status in HTTPStatus else fault.text
+    return Response(fault.status, headers, Body.of(body), reason, fault)
