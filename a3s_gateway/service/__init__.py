@@ -1,0 +1,1 @@
+"""Pools of servers: what is known of each, and which one is next."""
