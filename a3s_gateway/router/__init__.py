@@ -1,0 +1,1 @@
+"""Which router answers a request: the rule language, its matchers, the table of routes."""
