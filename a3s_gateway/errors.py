@@ -174,6 +174,7 @@ class LocalProtocolError(ProtocolError):
     """We would break it: an error in the gateway."""
 
 
+_STANDARD: Final = frozenset(int(status) for status in HTTPStatus)
 _JSON_TYPE: Final = ("Content-Type", "application/json")
 
 
@@ -199,7 +200,9 @@ def grpc_status(fault: Fault) -> int:
 def is_grpc(request: Request) -> bool:
     """Whether the client speaks gRPC, and so reads `grpc-status` instead of a body."""
     kind = request.headers.find("content-type")
-    return kind is not None and kind.startswith("application/grpc") and kind[16:17] in ("", "+", ";")
+    if kind is None or not kind.startswith("application/grpc"):
+        return False
+    return kind[16:17] in ("", "+", ";")  # not application/grpc-web
 
 
 def to_grpc_response(error: GatewayError) -> Response:
@@ -216,5 +219,5 @@ def to_grpc_response(error: GatewayError) -> Response:
 def _answer(fault: Fault, text: str, request_id: str) -> Response:
     body = json.dumps({"error": text, "code": fault.code, "request_id": request_id}).encode()
     headers = Headers.of(_JSON_TYPE, ("X-Gateway-Error", fault.code))
-    reason = "" if fault.status in HTTPStatus else fault.text
+    reason = "" if fault.status in _STANDARD else fault.text
     return Response(fault.status, headers, Body.of(body), reason, fault)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from attrs import define, field
@@ -29,21 +29,64 @@ FIELD_LINE = re.compile(
 )
 
 
+# What a field means to a hop (RFC 9110 §7.6.1 and §7.8, RFC 9112); PLAIN fields just travel.
+PLAIN: Final = 0
+HOST: Final = 1
+CONTENT_LENGTH: Final = 2
+TRANSFER_ENCODING: Final = 3
+CONNECTION: Final = 4
+EXPECT: Final = 5
+UPGRADE: Final = 6
+TE: Final = 7
+HOP_BY_HOP: Final = 8
+FORWARDED: Final = 9
+REQUEST_ID: Final = 10
+
+_FORWARDED_NAMES: Final = (
+    "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
+    "x-forwarded-port", "x-real-ip",
+)  # fmt: skip
+_KINDS: Final = {
+    "host": HOST,
+    "content-length": CONTENT_LENGTH,
+    "transfer-encoding": TRANSFER_ENCODING,
+    "connection": CONNECTION,
+    "expect": EXPECT,
+    "upgrade": UPGRADE,
+    "te": TE,
+    "keep-alive": HOP_BY_HOP,
+    "proxy-connection": HOP_BY_HOP,
+    "proxy-authenticate": HOP_BY_HOP,
+    "proxy-authorization": HOP_BY_HOP,
+    "x-request-id": REQUEST_ID,
+    **dict.fromkeys(_FORWARDED_NAMES, FORWARDED),
+    # Backends that fold `_` into `-` (CGI, WSGI) would take these for ours.
+    **{name.replace("-", "_"): FORWARDED for name in _FORWARDED_NAMES if "-" in name},
+}
+
+
 class Header:
     """
     One validated field line.
 
     Immutable and shared between requests, so that the parser's cache of known lines
-    is a cache of these. `name` is in lower case; `line` is what goes on the wire,
-    without its CRLF.
+    is a cache of these.
+
+    Attributes:
+        name: In lower case.
+        value: Without blanks around it.
+        wire: The line as it is sent, with its CRLF.
+        kind: What the field means to a hop: `PLAIN` or one of the constants beside it.
+
     """
 
-    __slots__ = ("line", "name", "value")
+    __slots__ = ("kind", "name", "value", "wire")
 
-    def __init__(self, name: str, value: str, line: bytes) -> None:
+    def __init__(self, name: str, value: str, wire: bytes) -> None:
         self.name = name
         self.value = value
-        self.line = line
+        self.wire = wire
+        self.kind = _KINDS.get(name, PLAIN)
 
     @classmethod
     def of(cls, name: str, value: str) -> Self:
@@ -51,46 +94,81 @@ class Header:
         line = f"{name}: {value}".encode("latin-1")
         if FIELD_LINE.fullmatch(line) is None:
             raise ValueError(f"not a valid header field: {name!r}")
-        return cls(name.lower(), value.strip(" \t"), line)
+        return cls(name.lower(), value.strip(" \t"), line + b"\r\n")
 
     def __repr__(self) -> str:
-        return f"Header({self.name}: …)"
+        return f"Header({self.name}: …)"  # a value may be a secret
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Header) and self.line == other.line
+        return isinstance(other, Header) and self.wire == other.wire
 
     def __hash__(self) -> int:
-        return hash(self.line)
+        return hash(self.wire)
 
 
-class Headers(tuple[Header, ...]):
-    """The fields of one head, in order, repeats kept; changed by building another."""
+class Headers:
+    """
+    The end-to-end fields of one head, in order, repeats kept; changed by building another.
 
-    __slots__ = ()
+    Host, Content-Length and the hop-by-hop fields are not among them: those live in
+    `Request.authority`, in `Body.length` and in the codec.
+    """
+
+    __slots__ = ("_items", "_wire")
+
+    def __init__(self, items: Iterable[Header] = ()) -> None:
+        self._items = tuple(items)
+        self._wire: bytes | None = None
 
     @classmethod
     def of(cls, *pairs: tuple[str, str]) -> Self:
         """Build from (name, value) pairs; raises `ValueError` as `Header.of` does."""
         return cls(Header.of(name, value) for name, value in pairs)
 
+    @property
+    def wire(self) -> bytes:
+        """All lines as they are sent, each with its CRLF; joined once."""
+        wire = self._wire
+        if wire is None:
+            wire = self._wire = b"".join([header.wire for header in self._items])
+        return wire
+
+    def __iter__(self) -> Iterator[Header]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, name: str) -> bool:
+        return self.find(name) is not None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._items == other._items
+
+    def __hash__(self) -> int:
+        return hash(self._items)
+
+    def __repr__(self) -> str:
+        return f"Headers({', '.join(header.name for header in self._items)})"
+
     def find(self, name: str) -> str | None:
         """Return the first value of `name` (lower case), or None."""
-        for header in self:
+        for header in self._items:
             if header.name == name:
                 return header.value
         return None
 
     def all(self, name: str) -> list[str]:
         """Return every value of `name` (lower case), in order."""
-        return [header.value for header in self if header.name == name]
+        return [header.value for header in self._items if header.name == name]
 
     def without(self, *names: str) -> Headers:
         """Leave out every line of these names (lower case)."""
-        return Headers(header for header in self if header.name not in names)
+        return Headers(header for header in self._items if header.name not in names)
 
     def plus(self, *headers: Header) -> Headers:
         """Append lines."""
-        return Headers((*self, *headers))
+        return Headers(self._items + headers)
 
     def replaced(self, name: str, value: str) -> Headers:
         """Put one line in place of all lines of this name."""

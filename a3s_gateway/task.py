@@ -141,7 +141,7 @@ class Task(Generic[T]):
         if deferred is not None:
             deferred.cancel()
 
-    def _fired(self, result: object) -> object:
+    def _fired(self, _result: object) -> object:
         self._deferred = None
         if self._coroutine is None:
             return None  # cancelled: nobody is left to hear of an error
