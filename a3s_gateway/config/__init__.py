@@ -1,0 +1,1 @@
+"""The configuration model: frozen classes that are schema, defaults and documentation at once."""

@@ -1,0 +1,174 @@
+"""`entrypoints "<name>"`: where the gateway listens."""
+
+# ruff: noqa: RUF009  # key() and its like declare a field, as attrs.field() does
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from attrs import field, frozen
+
+from a3s_gateway.config.address import ADDRESS, Address
+from a3s_gateway.config.kinds import (
+    FLAG,
+    NETWORK,
+    PATH,
+    WORD,
+    Network,
+    choice,
+    duration,
+    integer,
+    size,
+)
+from a3s_gateway.config.schema import Mistake, Section, block, key, keys
+
+_KIB = 1024
+
+
+@frozen(kw_only=True)
+class TlsConfig(Section):
+    """TLS towards clients: a certificate from files, or by ACME."""
+
+    cert_file: str | None = key(
+        PATH,
+        "Certificate chain, PEM. Required unless `acme` is on.",
+        default=None,
+        example='"/etc/certs/cert.pem"',
+    )
+    key_file: str | None = key(
+        PATH,
+        "Private key of the certificate, PEM. Required unless `acme` is on.",
+        default=None,
+        example='"/etc/certs/key.pem"',
+    )
+    min_version: Literal["1.2", "1.3"] = key(
+        choice("1.2", "1.3"), "The oldest version of TLS that a client may use.", default="1.2"
+    )
+    acme: bool = key(FLAG, "Obtain and renew certificates by ACME.", default=False)
+    acme_email: str | None = key(
+        WORD,
+        "Where the certificate authority sends notices. Required with `acme`.",
+        default=None,
+        example='"ops@example.com"',
+    )
+    acme_domains: tuple[str, ...] = keys(
+        WORD,
+        "Names to obtain certificates for; empty: those of the `Host` rules.",
+        example='["example.com"]',
+    )
+    acme_staging: bool = key(
+        FLAG, "Use the authority's test service, whose certificates nobody trusts.", default=False
+    )
+    acme_storage_path: str = key(
+        PATH, "Folder that keeps the account key and the certificates.", default="/etc/gateway/acme"
+    )
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """With ACME an address is needed; without it, both files."""
+        if self.acme and not self.acme_email:
+            yield Mistake("acme", 'ACME needs "acme_email"', 'add acme_email = "you@example.com"')
+        missing = [n for n in ("cert_file", "key_file") if getattr(self, n) is None]
+        if len(missing) == 1 or (missing and not self.acme):
+            names = " and ".join(f'"{name}"' for name in missing)
+            hint = "" if len(missing) == 1 else "or obtain a certificate with acme = true"
+            yield Mistake("", f'"tls" needs {names}', hint)
+
+
+@frozen(kw_only=True)
+class LimitsConfig(Section):
+    """How much of a request is accepted before it is refused."""
+
+    max_head_bytes: int = key(size(512), "Request line and header together.", default=32 * _KIB)
+    max_header_lines: int = key(integer(1), "Lines of the header.", default=128)
+    max_target_bytes: int = key(
+        size(64), "The target in the request line: path and query.", default=16 * _KIB
+    )
+    max_trailer_bytes: int = key(size(), "Fields after a chunked body.", default=8 * _KIB)
+    max_pipelined_bytes: int = key(
+        size(512), "Bytes of further requests kept while one is answered.", default=64 * _KIB
+    )
+
+
+@frozen(kw_only=True)
+class TimeoutsConfig(Section):
+    """How long a client may take, phase by phase."""
+
+    tls_handshake: float = key(duration(0.001), "Until TLS is established.", default=10.0)
+    request_head: float = key(
+        duration(0.001), "From the first byte of a request to the end of its head.", default=10.0
+    )
+    request_body_idle: float = key(
+        duration(0.001), "Between two pieces of a request's body.", default=60.0
+    )
+    keep_alive_idle: float = key(duration(0.001), "Between two requests.", default=75.0)
+    write_idle: float = key(
+        duration(0.001), "While the client accepts nothing of an answer.", default=60.0
+    )
+
+
+@frozen(kw_only=True)
+class EntrypointConfig(Section):
+    """A listener: an address, and what is spoken there."""
+
+    name: str = field()
+    address: Address = key(
+        ADDRESS,
+        "Where to listen; also `:80`, `[::]:443`, `localhost:8080`, `unix:/run/gateway.sock`.",
+        example='"0.0.0.0:8080"',
+    )
+    protocol: Literal["http", "tcp", "udp"] = key(
+        choice("http", "tcp", "udp"), "What is spoken there.", default="http"
+    )
+    tls: TlsConfig | None = block(TlsConfig, "Encrypts the connections.", default=None)
+    max_connections: int | None = key(
+        integer(1),
+        "Connections open at the same time; further ones are closed at once. None: no limit.",
+        default=None,
+        example="10000",
+    )
+    tcp_allowed_ips: tuple[Network, ...] = keys(
+        NETWORK,
+        'Who may connect, for `protocol = "tcp"`; empty: everybody.',
+        example='["10.0.0.0/8"]',
+    )
+    udp_session_timeout_secs: float = key(
+        duration(0.001), 'Idle time that ends a session, for `protocol = "udp"`.', default=30.0
+    )
+    udp_max_sessions: int = key(
+        integer(1), 'Sessions at the same time, for `protocol = "udp"`.', default=10_000
+    )
+    trusted_proxies: tuple[Network, ...] = keys(
+        NETWORK,
+        "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed.",
+        example='["10.0.0.0/8"]',
+    )
+    limits: LimitsConfig = block(LimitsConfig, "Sizes of requests.", always=True)
+    timeouts: TimeoutsConfig = block(TimeoutsConfig, "Patience with clients.", always=True)
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Refuse a key that the protocol has no use for: it would be ignored."""
+        written = self.place.nodes
+        for name, protocols in _FOR_PROTOCOL.items():
+            if name in written and self.protocol not in protocols:
+                allowed = " or ".join(f'"{each}"' for each in protocols)
+                message = f'"{name}" has no effect on an entrypoint with protocol "{self.protocol}"'
+                yield Mistake(name, message, _INSTEAD.get(name, f"it is for protocol {allowed}"))
+        if self.protocol == "udp" and self.address.kind == "unix":
+            yield Mistake("address", 'protocol "udp" needs an address with a port')
+
+
+_FOR_PROTOCOL = {
+    "tls": ("http", "tcp"),
+    "max_connections": ("http", "tcp"),
+    "tcp_allowed_ips": ("tcp",),
+    "udp_session_timeout_secs": ("udp",),
+    "udp_max_sessions": ("udp",),
+    "trusted_proxies": ("http",),
+    "limits": ("http",),
+    "timeouts": ("http", "tcp"),
+}
+_INSTEAD = {
+    "tcp_allowed_ips": 'for HTTP use a middleware of type "ip-allow"',
+    "max_connections": 'for UDP use "udp_max_sessions"',
+}

@@ -1,0 +1,148 @@
+"""Read configuration from files: the only module of the model that opens any."""
+
+# ruff: noqa: RUF009  # key() and its like declare a field, as attrs.field() does
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+from attrs import define, field, frozen
+
+from a3s_gateway.config.decode import Decoder
+from a3s_gateway.config.faults import ConfigError
+from a3s_gateway.config.merge import merge, misplaced
+from a3s_gateway.config.provider import ProvidersConfig
+from a3s_gateway.config.schema import Section, block
+from a3s_gateway.config.validate import Facts
+from a3s_gateway.hcl.diagnostics import Diagnostic, Severity, Source, Span, in_order
+from a3s_gateway.hcl.evaluate import Scope
+from a3s_gateway.hcl.nodes import Body
+from a3s_gateway.hcl.parse import parse
+
+R = TypeVar("R", bound=Section)
+_REMEDY = "create it, or change providers.file.directory"
+Check = Callable[[R, Facts], Iterable[Diagnostic]]
+
+
+def from_file(
+    root: type[R],
+    path: str | os.PathLike[str],
+    environ: Mapping[str, str] | None,
+    check: Check[R],
+) -> R:
+    """Read a file and its fragments into a `root`; raises `ConfigError` with all faults."""
+    name = os.fspath(path)
+    text, fault = _read(name)
+    if fault:
+        raise ConfigError([fault])
+    return from_text(root, text, name, environ, check)
+
+
+def from_text(
+    root: type[R], text: str, path: str, environ: Mapping[str, str] | None, check: Check[R]
+) -> R:
+    """Read a text as if it were the file `path`."""
+    reading = _Reading(environ=os.environ if environ is None else environ)
+    body = reading.parse(text, path)
+    fragments = [reading.fragment(name) for name in reading.fragment_names(body)]
+    return reading.finish(root, merge(body, fragments), check)
+
+
+@define
+class _Reading:
+    """One configuration on its way: the texts read so far, and what is wrong with them."""
+
+    environ: Mapping[str, str]
+    texts: dict[str, str] = field(factory=dict)
+    faults: list[Diagnostic] = field(factory=list)
+    is_broken: bool = False  # a text that does not parse hides what it declares
+
+    def parse(self, text: str, path: str) -> Body:
+        parsed = parse(text, path)
+        self.texts[path] = text
+        self.faults += parsed.faults
+        self.is_broken |= bool(parsed.faults) and not parsed.body.entries
+        return parsed.body
+
+    def fragment(self, name: str) -> Body:
+        text, fault = _read(name)
+        if fault:
+            self.faults.append(fault)
+        body = self.parse(text, name)
+        self.faults += misplaced(body)
+        return body
+
+    def fragment_names(self, body: Body) -> list[str]:
+        """List the files of `providers.file.directory`; faults in that block are found later."""
+        providers = [entry for entry in body.entries if entry.name == "providers"]
+        decoder = Decoder(self._scope())
+        found = decoder.root(_ProvidersOnly, attrs.evolve(body, entries=tuple(providers)))
+        file = found.providers.file
+        if file is None or file.directory is None:
+            return []
+        try:
+            names = os.listdir(file.directory)  # noqa: PTH208  # text in, text out
+        except OSError as error:
+            message = f'cannot read directory "{file.directory}": {error.strerror}'
+            severity: Severity = "error"
+            if isinstance(error, FileNotFoundError):
+                severity = "warning"  # it may come later; then its files are taken over
+            span = file.span_of("directory")
+            self.faults.append(Diagnostic(span, message, _REMEDY, severity))
+            return []
+        wanted = sorted(each for each in names if each.endswith(".hcl") and each[0] != ".")
+        return [os.path.join(file.directory, each) for each in wanted]  # noqa: PTH118
+
+    def finish(self, root: type[R], body: Body, check: Check[R]) -> R:
+        decoder = Decoder(self._scope())
+        found = decoder.root(root, body)
+        faults = [*self.faults, *decoder.faults]
+        if not self.is_broken:
+            facts = Facts(decoder.declared, _why_unreadable)
+            faults += check(found, facts)
+        sources = {
+            path: Source(text, tuple(s for s in decoder.secrets if s.path == path))
+            for path, text in self.texts.items()
+        }
+        ordered = in_order(faults)
+        if any(fault.severity == "error" for fault in ordered):
+            raise ConfigError(ordered, sources)
+        return attrs.evolve(found, warnings=ordered, sources=sources)  # type: ignore[call-arg]
+
+    def _scope(self) -> Scope:
+        return Scope(self.environ, _read_beside)
+
+
+@frozen(kw_only=True)
+class _ProvidersOnly(Section):
+    """As much of a configuration as says where the rest of it is."""
+
+    providers: ProvidersConfig = block(ProvidersConfig, "", always=True)
+
+
+def _read(name: str) -> tuple[str, Diagnostic | None]:
+    try:
+        return Path(name).read_text(encoding="utf-8-sig"), None
+    except UnicodeDecodeError as error:
+        reason = f"byte {error.start} is not UTF-8"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    hint = "give the path of a configuration file that can be read"
+    return "", Diagnostic(Span(name, 0, 0), f"cannot read the configuration: {reason}", hint)
+
+
+def _read_beside(path: str, origin: str) -> str:
+    """Read the file that `origin` means by `path`: relative to the folder that `origin` is in."""
+    return Path(origin).parent.joinpath(path).read_text(encoding="utf-8")
+
+
+def _why_unreadable(path: str) -> str:
+    try:
+        with Path(path).open("rb"):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)

@@ -1,0 +1,1 @@
+"""The configuration language: HCL text in, nodes that know their place out."""
