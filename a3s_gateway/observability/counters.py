@@ -1,0 +1,97 @@
+"""
+Counters that the compiled routes hold: plain integers, bound when a snapshot is compiled.
+
+Nothing is looked up by label while traffic flows; whoever exposes them walks the snapshot.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Final
+
+from attrs import define, field
+
+from a3s_gateway.http import Exchange
+
+# Upper bounds in seconds, inclusive as Prometheus has it. Prometheus's own defaults begin at
+# 5 ms, above most answers of a gateway, and end at 10 s, below its time limits.
+BOUNDS: Final = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+
+
+def _empty_buckets() -> list[int]:
+    return [0] * (len(BOUNDS) + 1)
+
+
+@define(eq=False)
+class Histogram:
+    """
+    How often a time fell between two of `BOUNDS`.
+
+    Attributes:
+        buckets: Counts by interval, not cumulative; the last one is above every bound.
+        sum: Seconds in all.
+
+    """
+
+    buckets: list[int] = field(factory=_empty_buckets, init=False)
+    sum: float = field(default=0.0, init=False)
+
+    @property
+    def count(self) -> int:
+        """How many times were observed."""
+        return sum(self.buckets)
+
+    def observe(self, seconds: float) -> None:
+        """Count one time."""
+        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+
+@define(eq=False)
+class RouteCounters:
+    """
+    What became of the exchanges of one route (or service, or entrypoint).
+
+    Attributes:
+        by_class: Exchanges by the first digit of their status; [0] is for those without
+            one (the client left before there was an answer) and for odd ones above 599.
+        errors: Exchanges by fault code, where there was one.
+        bytes_in: Bytes of request bodies.
+        bytes_out: Bytes of response bodies.
+        duration: From the request's first byte to the end of the exchange.
+        first_byte: From the same moment to the first byte of the response, if any came.
+
+    """
+
+    by_class: list[int] = field(factory=lambda: [0] * 6, init=False)
+    errors: dict[str, int] = field(factory=dict, init=False)
+    bytes_in: int = field(default=0, init=False)
+    bytes_out: int = field(default=0, init=False)
+    duration: Histogram = field(factory=Histogram, init=False)
+    first_byte: Histogram = field(factory=Histogram, init=False)
+
+    @property
+    def requests(self) -> int:
+        """Every exchange that ended."""
+        return sum(self.by_class)
+
+    def record(self, exchange: Exchange, duration: float) -> None:
+        """Count an exchange that has just ended and lasted `duration` seconds."""
+        status = exchange.status
+        self.by_class[status // 100 if status < 600 else 0] += 1
+        if exchange.code:
+            self.errors[exchange.code] = self.errors.get(exchange.code, 0) + 1
+        self.bytes_in += exchange.bytes_in
+        self.bytes_out += exchange.bytes_out
+        # `Histogram.observe` twice, written out: the two calls would cost as much as the rest.
+        histogram = self.duration
+        histogram.buckets[bisect_left(BOUNDS, duration)] += 1
+        histogram.sum += duration
+        if exchange.first_byte_at:
+            seconds = exchange.first_byte_at - exchange.started_at
+            histogram = self.first_byte
+            histogram.buckets[bisect_left(BOUNDS, seconds)] += 1
+            histogram.sum += seconds
