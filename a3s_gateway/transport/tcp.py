@@ -1,0 +1,435 @@
+"""A stream connection as a Twisted transport: TCP or a Unix socket, without TLS."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import cast
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    ILoggingContext,
+    IProducer,
+    IProtocol,
+    IPushProducer,
+    ISystemHandle,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from .addresses import StreamAddress
+from .poller import EPOLLIN, EPOLLOUT, Poller
+from .sockets import close_orderly, close_with_reset, next_block
+from .stream_socket import StreamSocket
+
+READ_SIZE = 64 * 1024  # bytes per recv
+BULK_READ_SIZE = 256 * 1024  # bytes per recv once reads come back full
+HIGH_WATER = 64 * 1024  # bytes unsent at which a push producer is paused; Twisted's bufferSize
+MAX_REST = 16 * 1024 * 1024  # bytes read after a failed send; the kernel's buffer is smaller
+
+READ_CLOSED, WRITE_CLOSING, WRITE_CLOSED = 1, 2, 4  # bits
+
+DONE = Failure(ConnectionDone())
+LOST = Failure(ConnectionLost())
+ABORTED = Failure(ConnectionAborted())
+NOBODY = Protocol()  # stands in for the protocol of a connection that has ended
+
+log = Logger()
+
+
+# glibc maps large blocks afresh each time, up to the size of the largest mapped block that was
+# ever freed. Without this, `recv(BULK_READ_SIZE)` costs 10 µs even for a small answer; with it, 2.
+bytes(4 * BULK_READ_SIZE)
+
+
+@implementer(ITCPTransport, IConsumer, IPushProducer, ISystemHandle, ILoggingContext)
+class TcpConnection(StreamSocket):  # type: ignore[override]  # or it is a Unix socket
+    """
+    One connected stream socket; owns it, and closes it when the connection ends.
+
+    `write` sends at once and keeps only what the kernel does not take. The end is told to the
+    protocol after the code that caused it has returned, exactly once.
+    """
+
+    __slots__ = (
+        "_direct",
+        "_half_close",
+        "_on_end",
+        "_producer",
+        "_producer_paused",
+        "_producer_pulled",
+        "_queue",
+        "_queued",
+        "_read_size",
+        "_reading",
+        "_reason",
+        "connected",
+        "disconnecting",
+        "protocol",
+    )
+
+    protocol: IProtocol
+
+    def __init__(
+        self,
+        poller: Poller,
+        sock: socket.socket,
+        peer: StreamAddress,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        """
+        Take over a connected, non-blocking socket; `start` gives it a protocol.
+
+        Args:
+            poller: Of the reactor that the protocol lives in.
+            sock: Owned from now on.
+            peer: What `getPeer` says.
+            on_end: Called once, when the socket has been closed.
+
+        """
+        super().__init__(poller, sock, peer)
+        self.protocol = NOBODY
+        self.connected = True
+        self.disconnecting = False
+        self._on_end = on_end
+        self._reading = True
+        self._read_size = READ_SIZE
+        self._direct = True  # bytes may go to the socket now: nothing waits before them
+        self._queue: deque[bytes | memoryview] | None = None
+        self._queued = 0
+        self._half_close = 0  # READ_CLOSED, WRITE_CLOSING, WRITE_CLOSED
+        self._producer: IPushProducer | None = None  # or a pulled one: it is never paused
+        self._producer_pulled = False
+        self._producer_paused = False
+        self._reason: Failure | None = None
+
+    # Reading
+
+    def start(self, protocol: IProtocol) -> None:
+        """Begin to read, and tell the protocol that it is connected."""
+        self.protocol = protocol
+        self._watch(EPOLLIN)
+        protocol.makeConnection(self)
+
+    def on_events(self, events: int) -> None:
+        """Read once and hand the bytes on: the hot path."""
+        if events != EPOLLIN or not self._reading:
+            self._on_other_events(events)
+            return
+        size = self._read_size
+        try:
+            data = self._socket.recv(size)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._end_read(LOST)
+            return
+        if not data:
+            self._read_eof()
+            return
+        if len(data) == size or size != READ_SIZE:
+            self._read_size = BULK_READ_SIZE if len(data) >= READ_SIZE else READ_SIZE
+        self.protocol.dataReceived(data)
+
+    def _on_other_events(self, events: int) -> None:
+        if self._queue:
+            self._flush()
+        if self._reason is not None or not events & ~EPOLLOUT:
+            return
+        if self._reading:
+            self.on_events(EPOLLIN)
+        elif events & ~(EPOLLIN | EPOLLOUT):  # EPOLLHUP, EPOLLERR: they come unasked
+            self._hang_up()
+        else:
+            self._watch(self._interest & ~EPOLLIN)  # paused, and only now it matters
+
+    def _hang_up(self) -> None:
+        """Nobody reads, and the peer is gone: end, unless bytes wait to be read."""
+        try:
+            unread = self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._end_read(LOST)
+            return
+        if self._half_close & READ_CLOSED or self.disconnecting:
+            self._end_read(LOST)
+        elif unread:
+            self._unwatch()  # the poller would repeat itself until a reader resumes
+        else:
+            self._read_eof()
+
+    def _read_eof(self) -> None:
+        self._reading = False
+        half_closeable = IHalfCloseableProtocol(self.protocol, None)
+        if half_closeable is None or self._half_close & WRITE_CLOSED:
+            self._end(DONE)
+        else:
+            self._half_close |= READ_CLOSED
+            self._watch(self._interest & ~EPOLLIN)
+        if half_closeable is not None:
+            half_closeable.readConnectionLost()
+
+    def _end_read(self, reason: Failure) -> None:
+        self._reading = False
+        self._end(reason)
+
+    def pauseProducing(self) -> None:
+        """Read no more for now. Costs nothing unless bytes come meanwhile."""
+        self._reading = False
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        if self.connected and not self.disconnecting and not self._half_close & READ_CLOSED:
+            self._reading = True
+            if not self._interest & EPOLLIN:
+                self._watch(self._interest | EPOLLIN)
+
+    def stopProducing(self) -> None:
+        """Close, as `loseConnection`."""
+        self.loseConnection()
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        """Send at once; what the kernel does not take is kept and sent when it does."""
+        if not self._direct:
+            self._write_later(data)
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._end_write()
+            return
+        if sent != len(data):
+            self._enqueue(memoryview(data)[sent:] if sent else data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Write the pieces as one."""
+        self.write(b"".join(iovec))
+
+    @property
+    def bufferedBytes(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        return self._queued
+
+    def _write_later(self, data: bytes) -> None:
+        """Queue, unless the end was asked for; a producer still registered may go on."""
+        if not data or not self.connected or self._half_close & WRITE_CLOSED:
+            return
+        closing = self.disconnecting or self._half_close & WRITE_CLOSING
+        if not closing or self._producer is not None:
+            self._enqueue(bytes(data))
+
+    def _enqueue(self, data: bytes | memoryview) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(data)
+        self._queued += len(data)
+        self._direct = False
+        self._watch_writing()
+        if self._queued > HIGH_WATER and not self._producer_paused and not self._producer_pulled:
+            producer = self._producer
+            if producer is not None:
+                self._producer_paused = True
+                producer.pauseProducing()
+
+    def _watch_writing(self) -> None:
+        if not self._interest & EPOLLOUT:
+            self._watch(self._interest | EPOLLOUT)
+
+    def _flush(self) -> None:
+        queue = self._queue
+        assert queue is not None
+        while queue:
+            block = next_block(queue)
+            try:
+                sent = self._socket.send(block)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._end_write()
+                return
+            self._queued -= sent
+            if sent < len(block):
+                queue[0] = memoryview(block)[sent:]
+                return
+            queue.popleft()
+        self._drained()
+
+    def _drained(self) -> None:
+        """Nothing waits to be sent: let the producer go on, or close what was to be closed."""
+        self._queue = None
+        if self._interest & EPOLLOUT:
+            self._watch(self._interest & ~EPOLLOUT)
+        producer = self._producer
+        if producer is not None:
+            if self._producer_pulled or self._producer_paused:
+                self._producer_paused = False
+                self._direct = not self._producer_pulled
+                producer.resumeProducing()
+            else:
+                self._direct = True
+        elif self.disconnecting:
+            self._end(DONE)
+        elif self._half_close & WRITE_CLOSING:
+            self._close_write()
+        else:
+            self._direct = True
+
+    # Producers
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:  # noqa: FBT001
+        """Let a producer feed this connection: pushed (`streaming`) or pulled."""
+        if self._producer is not None:
+            raise RuntimeError(f"{self._producer!r} is still registered, so {producer!r} cannot be")
+        if not self.connected:
+            producer.stopProducing()
+            return
+        pushing = cast("IPushProducer", producer)
+        self._producer = pushing
+        self._producer_paused = False
+        self._producer_pulled = not streaming
+        if not streaming:
+            self._direct = False  # so that each write comes back as a request for more
+            pushing.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer; what was to be closed after its last write is closed."""
+        self._producer = None
+        self._producer_pulled = False
+        self._producer_paused = False
+        if self.connected and not self._queue:
+            self._drained()
+
+    # Closing
+
+    def loseConnection(self) -> None:
+        """Close when everything is sent and no producer is registered; read no more."""
+        if not self.connected or self.disconnecting:
+            return
+        self.disconnecting = True
+        self._reading = False
+        if self._producer is None:
+            self._direct = False
+            if not self._queue:
+                self._end(DONE)
+
+    def loseWriteConnection(self) -> None:
+        """Close the sending half when everything is sent and no producer is registered."""
+        if not self.connected or self.disconnecting or self._half_close & ~READ_CLOSED:
+            return
+        self._half_close |= WRITE_CLOSING
+        if self._producer is None:
+            self._direct = False
+            if not self._queue:
+                self._close_write()
+
+    def abortConnection(self) -> None:
+        """Close now, throw away what is unsent, and reset the connection where there is RST."""
+        self._reading = False
+        if self.connected:
+            self._end(ABORTED)
+        elif self._reason is DONE:
+            self._reason = ABORTED
+
+    def on_failure(self, failure: Failure) -> None:
+        """Close now; the protocol is told `failure`."""
+        self._end_read(failure)
+
+    def _close_write(self) -> None:
+        self._direct = False
+        self._half_close = self._half_close & READ_CLOSED | WRITE_CLOSED
+        try:
+            self._shut_down_writing()
+        except OSError:
+            self._end_write()
+            return
+        self._poller.soon(self._write_closed)
+
+    def _shut_down_writing(self) -> None:
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def _write_closed(self) -> None:
+        half_closeable = IHalfCloseableProtocol(self.protocol, None)
+        if half_closeable is not None and self._reason is None:
+            try:
+                half_closeable.writeConnectionLost()
+            except BaseException:  # noqa: BLE001 - as Twisted: it ends this connection only
+                log.failure("Unhandled error in a connection, which is aborted")
+                self.on_failure(Failure())
+        if self._half_close & READ_CLOSED:
+            self._end(DONE)
+
+    def _end_write(self) -> None:
+        """End after a failed send; what the peer sent before is still delivered: it may say why."""
+        self._end(LOST)
+
+    def _end(self, reason: Failure) -> None:
+        """Stop all traffic; the protocol hears of it when the running code has returned."""
+        if self._reason is None:
+            self._reason = reason
+            self.connected = False
+            self._direct = False
+            self._unwatch()
+            self._poller.soon(self._bury)
+
+    def _bury(self) -> None:
+        try:
+            self._stop_flows()
+        finally:
+            self._close_socket()
+            protocol, self.protocol = self.protocol, NOBODY  # no cycle is left to be collected
+            assert self._reason is not None
+            try:
+                protocol.connectionLost(self._reason)
+            finally:
+                if self._on_end is not None:
+                    self._on_end()
+
+    def _stop_flows(self) -> None:
+        self._queue = None
+        self._queued = 0
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.stopProducing()
+        left = MAX_REST
+        while self._reading and left > 0:
+            data = self._receive_the_rest()
+            self._reading = bool(data)
+            if data:
+                left -= len(data)
+                self.protocol.dataReceived(data)
+
+    def _receive_the_rest(self) -> bytes:
+        """Read after a send failed; empty when there is no more."""
+        try:
+            return self._socket.recv(READ_SIZE)
+        except OSError:
+            return b""
+
+    def _close_socket(self) -> None:
+        assert self._reason is not None
+        kind = type(self._reason.value)
+        if kind is ConnectionDone and self.disconnecting:
+            close_orderly(self._socket)
+        elif kind is ConnectionDone or kind is ConnectionLost:
+            self._socket.close()
+        else:
+            close_with_reset(self._socket)
+
+    def getHandle(self) -> socket.socket:
+        """Give the socket itself."""
+        return self._socket
+
+    def logPrefix(self) -> str:
+        """Name of the protocol's class."""
+        return type(self.protocol).__name__
