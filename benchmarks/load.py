@@ -1,0 +1,142 @@
+"""One turn of load: wrk against one server, and what it cost the server."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from processes import (
+    LOAD_CORE,
+    BenchmarkError,
+    Server,
+    children_cpu_seconds,
+    cpu_seconds,
+    find_program,
+    machine_cpu_seconds,
+    process_tree,
+)
+
+CONNECTIONS = 64
+LOG_LINE = 60  # bytes; no access log writes a shorter line
+SCRIPT = Path(__file__).with_name("load.lua")
+HOST = "h7.example.com"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is asked for; `load.lua` holds the requests themselves."""
+
+    name: str
+    title: str
+    path: str
+    body: bytes
+    answer: int  # bytes
+    tls: bool = False
+
+
+SCENARIOS = (
+    Scenario("a", "1 KB GET, same headers", "/api3/items", b"", 1024),
+    Scenario("av", "1 KB GET, path and X-Request-Id vary", "/api3/items/1", b"", 1024),
+    Scenario("b", "64 KB GET", "/api3/64k", b"", 64 * 1024),
+    Scenario("c", "POST 4 KB", "/api3/upload", b"x" * 4096, 12),
+    Scenario("1m", "1 MB GET", "/api3/1m", b"", 1024 * 1024),
+    Scenario("tls", "1 KB GET, TLS", "/api3/items", b"", 1024, tls=True),
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one turn measured."""
+
+    cpu_us: float  # of the proxy's processes, per completed request
+    rate: float  # requests per second
+    p50_us: float
+    p99_us: float
+    busy: float  # share of its core that the proxy used
+    foreign: float  # share of both cores that programs outside of the benchmark used
+
+
+def parse_result(output: str) -> dict[str, float]:
+    """Take the figures from wrk's output; any failed request fails the turn."""
+    line = next((text for text in output.splitlines() if text.startswith("RESULT ")), None)
+    if line is None:
+        raise BenchmarkError(f"wrk gave no result:\n{output}")
+    result: dict[str, float] = json.loads(line.removeprefix("RESULT "))
+    errors = {kind: n for kind, n in result.pop("errors").items() if n}  # type: ignore[attr-defined]
+    if errors or not result["requests"]:
+        raise BenchmarkError(f"wrk saw errors: {errors or 'not one request completed'}\n{output}")
+    return result
+
+
+def run_wrk(server: Server, scenario: Scenario, seconds: int) -> dict[str, float]:
+    """Send one scenario's load for a while."""
+    scheme, port = ("https", server.tls_port) if scenario.tls else ("http", server.port)
+    command = [
+        *(find_program("taskset"), "-c", str(LOAD_CORE), find_program("wrk")),
+        *("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(SCRIPT)),
+        *(f"{scheme}://localhost:{port}/", "--", scenario.name),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
+    return parse_result(run.stdout + run.stderr)
+
+
+def clocks(proxy: list[int], backend: list[int]) -> tuple[float, float, float]:
+    """Read the time, the proxy's CPU time, and everybody else's but the load's."""
+    cpu = cpu_seconds(proxy)
+    load = cpu_seconds(backend) + children_cpu_seconds()
+    return time.monotonic(), cpu, machine_cpu_seconds() - cpu - load
+
+
+def take_sample(
+    server: Server, scenario: Scenario, pid: int, backend_pid: int, seconds: int
+) -> Sample:
+    """Measure one turn; raises if a request failed or the access log did not grow with them."""
+    families = process_tree(pid), process_tree(backend_pid)
+    os.truncate(server.log, 0)
+    before = clocks(*families)
+    try:
+        result = run_wrk(server, scenario, seconds)
+    except BenchmarkError as error:
+        raise BenchmarkError(f"{server.name}, scenario {scenario.name}: {error}") from None
+    elapsed, cpu, foreign = (b - a for a, b in zip(before, clocks(*families), strict=True))
+    requests = result["requests"]
+    if server.log.stat().st_size < 0.9 * requests * LOG_LINE:
+        raise BenchmarkError(f"{server.name} did not log every request")
+    return Sample(
+        cpu_us=cpu / requests * 1e6,
+        rate=requests / result["seconds"],
+        p50_us=result["p50_us"],
+        p99_us=result["p99_us"],
+        busy=cpu / elapsed,
+        foreign=max(0, foreign) / elapsed / 2,
+    )
+
+
+def check_answer(server: Server, scenario: Scenario, cert: Path) -> None:
+    """Ask once, by hand: the comparison is void if somebody answers something else."""
+    connection: http.client.HTTPConnection
+    if scenario.tls:
+        trusting = ssl.create_default_context(cafile=cert)
+        connection = http.client.HTTPSConnection(
+            "localhost", server.tls_port, timeout=5, context=trusting
+        )
+    else:
+        connection = http.client.HTTPConnection("localhost", server.port, timeout=5)
+    try:
+        method = "POST" if scenario.body else "GET"
+        connection.request(method, scenario.path, scenario.body or None, {"Host": HOST})
+        response = connection.getresponse()
+        answer = response.status, len(response.read())
+    finally:
+        connection.close()
+    if answer != (200, scenario.answer):
+        raise BenchmarkError(
+            f"{server.name}, scenario {scenario.name}: expected 200 with"
+            f" {scenario.answer} bytes, got {answer[0]} with {answer[1]}"
+        )
