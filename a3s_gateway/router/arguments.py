@@ -1,32 +1,43 @@
 """
-The matchers there are, how many arguments each takes, and what may stand in one.
+What may stand in the arguments of matchers.
 
-Every check also gives the canonical form that requests are compared with.
+A check raises `ArgumentError`; `canonical_...` also returns the form in which requests have it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import quote
 
 import idna
-from attrs import frozen
 
 from .regex import RegexError, compile_regex
 
 Network = IPv4Network | IPv6Network
-Protocol = Literal["http", "tcp"]
 
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 HOST: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 MAX_HOST: Final = 253  # characters; RFC 1035 §2.3.4 without the root's dot
 IPV6: Final = re.compile(r"\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
+URL: Final = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)?(?P<host>\[[^\]]*\]|[^/:]*)"
+    r"(?P<port>:[0-9]*(?=/|$))?(?P<path>/.*)?",
+    re.DOTALL,
+)
+HOST_REGEX: Final = r"^.+\.example\.com$"
+IPV4: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 PLACEHOLDER: Final = re.compile(r"\{[A-Za-z_][^{}]*\}")  # Traefik 2's {name} and {name:regex}
 ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
+BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+NOT_IN_PATH: Final = (
+    ("?", "query", "use Query"),
+    ("#", "fragment", "clients never send it"),
+    ("\\", "backslash", "a request that has one is refused"),
+    ("\0", "NUL", "a request that has one is refused"),
+    ("%00", "NUL", "a request that has one is refused"),
+)
 UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 MAPPED: Final = ip_network("::ffff:0:0/96")
@@ -43,24 +54,22 @@ class ArgumentError(ValueError):
         self.hint = hint
 
 
-def canonical_host(host: str) -> str:
+def canonical_host(host: str, matcher: str = "Host") -> str:
     """
     Return the host as `Request.host` has it: lower case, punycode, no trailing dot.
 
     `*.` in front stands for one label, `**.` for one or more, as in Traefik since 3.7.
-    An IPv6 address loses its brackets.
+    An IPv6 address stands in brackets. `matcher` is for the texts of faults.
     """
     if not host:
-        raise ArgumentError("the host is empty", 0, 0, "leave Host out to match every host")
+        raise ArgumentError("the host is empty", 0, 0, _any_host(matcher))
     if IPV6.fullmatch(host):
-        return str(_network(host.strip("[]")).network_address)
-    _refuse_more_than_a_host(host)
+        return f"[{_network(host.strip('[]')).network_address}]"
+    _refuse_more_than_a_host(host, matcher)
     stars, name = _wildcard(host)
     if "*" in name:
-        hint = r"use HostRegexp, e.g. HostRegexp(`^.+\.example\.com$`)"
-        if host == "*":
-            hint = "leave Host out to match every host"
         star = len(stars) + name.index("*")
+        hint = _any_host(matcher) if host == "*" else f"use {matcher}Regexp(`{HOST_REGEX}`)"
         raise ArgumentError("* may only stand for the first labels of a host", star, star + 1, hint)
     ascii_name = _punycode(name, host).removesuffix(".")
     if len(ascii_name) > MAX_HOST or HOST.fullmatch(ascii_name) is None:
@@ -68,23 +77,25 @@ def canonical_host(host: str) -> str:
     return stars + ascii_name
 
 
-def _refuse_more_than_a_host(host: str) -> None:
-    bare = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*://", "", host)
+def _any_host(matcher: str) -> str:
+    return {
+        "Host": "leave Host out to match every host",
+        "HostSNI": "HostSNI(`*`) matches every connection",
+    }[matcher]
+
+
+def _refuse_more_than_a_host(host: str, matcher: str) -> None:
     if placeholder := PLACEHOLDER.search(host):
-        hint = r"use HostRegexp with a Go regular expression, e.g. HostRegexp(`^.+\.example\.com$`)"
-        raise ArgumentError("Host takes no placeholder", *placeholder.span(), hint)
-    if len(bare) < len(host):
-        rest = re.split(r"[/:]", bare, maxsplit=1)[0]
-        raise ArgumentError(
-            "a host has no scheme", 0, len(host) - len(bare), f"write Host(`{rest}`)"
-        )
-    if "/" in host:
-        cut = host.index("/")
-        hint = f"write Host(`{host[:cut]}`) && PathPrefix(`{host[cut:]}`)"
-        raise ArgumentError("a host has no path", cut, len(host), hint)
-    if port := re.search(r":\d*$", host):
-        hint = f"the port of a request is ignored: write Host(`{host[: port.start()]}`)"
-        raise ArgumentError("a host has no port", port.start(), len(host), hint)
+        hint = f"use {matcher}Regexp with a regular expression, e.g. `{HOST_REGEX}`"
+        raise ArgumentError("a host takes no placeholder", *placeholder.span(), hint)
+    parts = URL.match(host)
+    assert parts is not None
+    hint = f"write {matcher}(`{parts['host']}`)"
+    for part in ("scheme", "path", "port"):
+        if parts[part] is not None:
+            if part == "path" and matcher == "Host":
+                hint += f" && PathPrefix(`{parts['path']}`)"
+            raise ArgumentError(f"a host has no {part}", *parts.span(part), hint)
 
 
 def _wildcard(host: str) -> tuple[str, str]:
@@ -105,7 +116,12 @@ def _punycode(name: str, host: str) -> str:
 
 def canonical_sni(host: str) -> str:
     """Return a server name in the form of `canonical_host`, or `*` for any and for none."""
-    return host if host == "*" else canonical_host(host)
+    if host == "*":
+        return host
+    if IPV6.fullmatch(host) or IPV4.fullmatch(host):  # RFC 6066 §3
+        hint = "HostSNI(`*`) also matches a client that sends no name"
+        raise ArgumentError("no client sends an address as server name", 0, len(host), hint)
+    return canonical_host(host, "HostSNI")
 
 
 def canonical_path(path: str, *, prefix: bool = False) -> str:
@@ -117,14 +133,16 @@ def canonical_path(path: str, *, prefix: bool = False) -> str:
     """
     if not path.startswith("/"):
         raise ArgumentError("a path begins with /", 0, len(path), f"write `/{path}`")
-    for char, what in (("?", "query"), ("#", "fragment")):
+    for char, what, hint in NOT_IN_PATH:
         if char in path:
-            hint = "use Query for the query" if char == "?" else "browsers never send it"
             raise ArgumentError(f"a path has no {what}", path.index(char), len(path), hint)
+    if broken := BROKEN_ESCAPE.search(path):
+        hint = "write %25 for the sign itself"
+        raise ArgumentError("% is followed by two hexadecimal digits", *broken.span(), hint)
     if placeholder := PLACEHOLDER.search(path):
         hint = "use PathRegexp, e.g. PathRegexp(`^/users/[0-9]+$`); a literal brace is %7B"
         raise ArgumentError("a path takes no placeholder", *placeholder.span(), hint)
-    canonical = quote(ESCAPE.sub(_decode_unreserved, path), safe=VISIBLE)
+    canonical = quote(ESCAPE.sub(_decode_unreserved, path), VISIBLE, errors="surrogatepass")
     if re.search(r"/\.\.?/" if prefix else r"/\.\.?(?:/|$)", canonical):
         raise ArgumentError(
             "no request has . or .. in its path when it is matched", 0, len(path),
@@ -197,7 +215,7 @@ def check_regex(pattern: str) -> None:
 def check_host_regex(pattern: str) -> None:
     """Refuse what does not compile, or cannot match a host in the form of `canonical_host`."""
     if placeholder := PLACEHOLDER.search(pattern):
-        hint = r"write a Go regular expression, e.g. HostRegexp(`^.+\.example\.com$`)"
+        hint = f"write a regular expression, e.g. `{HOST_REGEX}`"
         raise ArgumentError("a regular expression has no placeholder", *placeholder.span(), hint)
     if not pattern.isascii():
         start = next(at for at, char in enumerate(pattern) if not char.isascii())
@@ -207,11 +225,11 @@ def check_host_regex(pattern: str) -> None:
 
 
 def check_query_key(text: str) -> None:
-    """Refuse an empty key, and Traefik 2's `key=value` where the value is an argument of its own."""
+    """Refuse an empty key, and Traefik 2's `key=value` beside another argument."""
     check_query_parameter(text)
     if "=" in text:
         key, value = text.split("=", 1)
-        hint = f"write Query(`{key}`, `{value}`), and join several with &&"
+        hint = f"write them apart: `{key}`, `{value}`; join several matchers with &&"
         raise ArgumentError("this is both the key and the value", 0, len(text), hint)
 
 
@@ -223,104 +241,3 @@ def check_query_parameter(text: str) -> None:
 
 def check_text(_text: str) -> None:
     """Accept anything."""
-
-
-Check = Callable[[str], object]
-
-
-@frozen
-class Signature:
-    """
-    What a matcher takes.
-
-    Attributes:
-        checks: One for each argument; raises `ArgumentError`.
-        least: How many of them must be there.
-        repeats: Whether more arguments like the last may follow; any one of them matches.
-        alone: The check of an argument that is the only one, where that differs.
-
-    """
-
-    checks: tuple[Check, ...]
-    least: int
-    repeats: bool = False
-    alone: Check | None = None
-
-    @classmethod
-    def any_of(cls, check: Check) -> Signature:
-        """One argument or more, of one kind."""
-        return cls((check,), 1, repeats=True)
-
-    @property
-    def wanted(self) -> str:
-        """How many arguments, in words."""
-        most = len(self.checks)
-        if self.repeats:
-            return f"at least {self.least} argument{'s'[: self.least > 1]}"
-        if self.least < most:
-            return f"{self.least} or {most} arguments"
-        return f"{most} argument{'s'[: most > 1]}"
-
-    def allows(self, count: int) -> bool:
-        """Whether there may be so many arguments."""
-        return self.least <= count and (self.repeats or count <= len(self.checks))
-
-    def check(self, index: int, count: int) -> Check:
-        """Return the check of one argument out of `count`."""
-        if count == 1 and self.alone is not None:
-            return self.alone
-        return self.checks[min(index, len(self.checks) - 1)]
-
-
-SIGNATURES: Final[Mapping[Protocol, Mapping[str, Signature]]] = {
-    "http": {
-        "Host": Signature.any_of(canonical_host),
-        "HostRegexp": Signature.any_of(check_host_regex),
-        "Path": Signature.any_of(canonical_path),
-        "PathPrefix": Signature.any_of(canonical_prefix),
-        "PathRegexp": Signature.any_of(check_regex),
-        "Method": Signature.any_of(canonical_method),
-        "Header": Signature((canonical_field, check_text), 2),
-        "HeaderRegexp": Signature((canonical_field, check_regex), 2),
-        "Query": Signature((check_query_key, check_text), 1, alone=check_query_parameter),
-        "QueryRegexp": Signature((check_query_key, check_regex), 1, alone=check_query_parameter),
-        "ClientIP": Signature.any_of(canonical_network),
-    },
-    "tcp": {
-        "HostSNI": Signature.any_of(canonical_sni),
-        "HostSNIRegexp": Signature.any_of(check_host_regex),
-        "ALPN": Signature.any_of(check_text),
-        "ClientIP": Signature.any_of(canonical_network),
-    },
-}
-ALIASES: Final = {"headers": "Header", "headersregexp": "HeaderRegexp"}  # Traefik 2's names
-COUNTERPARTS: Final = {  # what to use in a rule of the other protocol
-    "Host": "HostSNI",
-    "HostRegexp": "HostSNIRegexp",
-    "HostSNI": "Host",
-    "HostSNIRegexp": "HostRegexp",
-}
-
-
-def find_matcher(name: str, protocol: Protocol) -> str | None:
-    """Return the proper spelling of a matcher's name; case does not count, as in Traefik."""
-    known = {matcher.lower(): matcher for matcher in SIGNATURES[protocol]}
-    lower = name.lower()
-    if protocol == "http":
-        known |= ALIASES
-    return known.get(lower)
-
-
-def explain_unknown(name: str, protocol: Protocol) -> tuple[str, str]:
-    """Say what is wrong with a name that `find_matcher` does not know: message and hint."""
-    other: Protocol = "tcp" if protocol == "http" else "http"
-    allowed = f"there are: {', '.join(SIGNATURES[protocol])}"
-    elsewhere = find_matcher(name, other)
-    if elsewhere is not None:
-        counterpart = COUNTERPARTS.get(elsewhere)
-        hint = f"use {counterpart}" if counterpart else allowed
-        return f"{elsewhere} cannot stand in the rule of a router for {protocol.upper()}", hint
-    known = {matcher.lower(): matcher for matcher in SIGNATURES[protocol]}
-    near = get_close_matches(name.lower(), known, n=1)
-    hint = f'did you mean "{known[near[0]]}"?' if near else allowed
-    return f'unknown matcher "{name}"', hint

@@ -16,8 +16,9 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from .arguments import SIGNATURES, ArgumentError, Protocol, explain_unknown, find_matcher
+from .arguments import ArgumentError
 from .expression import Expression, Match, Not, all_of, any_of
+from .signatures import SIGNATURES, Protocol, explain_unknown, find_matcher
 
 MAX_DEPTH: Final = 100  # parentheses and ! within each other; people stop at three
 
