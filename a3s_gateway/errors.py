@@ -178,10 +178,13 @@ _STANDARD: Final = frozenset(int(status) for status in HTTPStatus)
 _JSON_TYPE: Final = ("Content-Type", "application/json")
 
 
-def to_response(error: GatewayError, request_id: str) -> Response:
-    """Say in HTTP what went wrong; nothing of the inside is told."""
+def to_response(error: GatewayError, request: Request) -> Response:
+    """Say to the client what went wrong, in its protocol; nothing of the inside is told."""
     fault = error.fault
-    return _answer(fault, error.message or fault.text, request_id)
+    text = error.message or fault.text
+    if is_grpc(request):
+        return _grpc_answer(fault, text)
+    return _answer(fault, text, request.exchange.request_id)
 
 
 def refusal(error: ProtocolError, request_id: str) -> Response:
@@ -205,15 +208,15 @@ def is_grpc(request: Request) -> bool:
     return kind[16:17] in ("", "+", ";")  # not application/grpc-web
 
 
-def to_grpc_response(error: GatewayError) -> Response:
+def _grpc_answer(fault: Fault, text: str) -> Response:
     """Say it as a trailers-only answer (gRPC over HTTP/2, `Trailers-Only`)."""
     headers = Headers.of(
         ("Content-Type", "application/grpc"),
-        ("grpc-status", str(grpc_status(error.fault))),
-        ("grpc-message", (error.message or error.fault.text).replace("%", "%25")),
-        ("X-Gateway-Error", error.fault.code),
+        ("grpc-status", str(grpc_status(fault))),
+        ("grpc-message", text.replace("%", "%25")),
+        ("X-Gateway-Error", fault.code),
     )
-    return Response(200, headers, Body.of(b""), fault=error.fault)
+    return Response(200, headers, Body.of(b""), fault=fault)
 
 
 def _answer(fault: Fault, text: str, request_id: str) -> Response:

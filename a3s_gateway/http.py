@@ -170,6 +170,12 @@ class Headers:
         """Append lines."""
         return Headers(self._items + headers)
 
+    def joined(self, others: Headers) -> Headers:
+        """Append another head's lines; their bytes are joined already."""
+        headers = Headers(self._items + others._items)
+        headers._wire = self.wire + others.wire
+        return headers
+
     def replaced(self, name: str, value: str) -> Headers:
         """Put one line in place of all lines of this name."""
         return self.without(name.lower()).plus(Header.of(name, value))
@@ -187,7 +193,7 @@ class Sink(Protocol):
     def finish(self, trailers: Headers) -> None:
         """Take note of the body's proper end."""
 
-    def abort(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """Take note that the body will never be complete."""
 
 
@@ -215,18 +221,22 @@ class Body:
     Attributes:
         length: Bytes in all when the framing tells, else None.
         trailers: The trailer fields, once the body has ended.
+        begun: Whether anything has been taken from it.
+        ask: Set where the client waits to be asked for the body (100-continue): called when
+            somebody here reads it; whoever pipes it passes the question on instead.
 
     """
 
     __slots__ = (
         "_chunks", "_closed", "_ended", "_error", "_held", "_owned", "_paused", "_sink",
-        "_source", "_waiter", "begun", "length", "trailers",
+        "_source", "_waiter", "ask", "begun", "length", "trailers",
     )  # fmt: skip
 
     def __init__(self, source: Source | None = None, length: int | None = None) -> None:
         self.length = length
         self.trailers = EMPTY_HEADERS
         self.begun = False
+        self.ask: Callable[[], None] | None = None
         self._source = source
         self._sink: Sink | None = None
         self._chunks: list[bytes] = []
@@ -279,7 +289,7 @@ class Body:
         self._error = error
         self._source = None
         if self._sink is not None:
-            self._sink.abort(error)
+            self._sink.fail(error)
         self._wake()
 
     # -- the reader's side
@@ -313,7 +323,7 @@ class Body:
         if data:
             sink.write(data)
         if self._error is not None:
-            sink.abort(self._error)
+            sink.fail(self._error)
         elif self._ended:
             sink.finish(self.trailers)
         else:
@@ -336,6 +346,9 @@ class Body:
         return self._iterate()
 
     async def _iterate(self) -> AsyncIterator[bytes]:
+        ask, self.ask = self.ask, None
+        if ask is not None and not self._chunks:
+            ask()
         while True:
             data = self.take()
             if data:
@@ -401,6 +414,13 @@ class BodyTooLargeError(Exception):
         self.limit = limit
 
 
+class Recorder(Protocol):
+    """What counts exchanges: those of one route."""
+
+    def record(self, exchange: Exchange, duration: float) -> None:
+        """Count an exchange that has ended after `duration` seconds."""
+
+
 @define(eq=False)
 class Exchange:
     """
@@ -408,6 +428,7 @@ class Exchange:
 
     The entrypoint opens it and closes it once, when the last byte is written or the
     stream is reset. Times are monotonic seconds; `first_byte_at` is 0 until there is one.
+    `inform` sends the client an interim response (1xx).
     """
 
     entrypoint: str
@@ -424,7 +445,8 @@ class Exchange:
     bytes_in: int = 0
     bytes_out: int = 0
     first_byte_at: float = 0.0
-    send_continue: Callable[[], None] | None = None
+    counters: Recorder | None = None
+    inform: Callable[[int, str, Headers], None] | None = None
     _closing: list[Callable[[], None]] = field(factory=list, init=False)
 
     def on_close(self, release: Callable[[], None]) -> None:

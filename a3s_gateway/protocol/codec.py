@@ -62,7 +62,8 @@ class ResponseHead:
     """
     The final head of a response came; `length` also may be `CHUNKED` or `UNTIL_CLOSE`.
 
-    `content_length` is what the field said where no body may follow (HEAD, 304), else None.
+    `announced` is what Content-Length said, if there was one: where no body may follow
+    (HEAD, 304), `length` is 0 whatever it says.
     """
 
     status: int
@@ -70,7 +71,7 @@ class ResponseHead:
     headers: Headers
     length: int
     keep_alive: bool
-    content_length: int | None = None
+    announced: int | None = None
     stream: int = 0
 
 

@@ -319,9 +319,9 @@ class Http1Client:
             raise RemoteProtocolError("the response has Content-Length beside Transfer-Encoding")
         if status < 200:
             return self._informational_head(status, reason, Headers(plain))
-        announced = None
+        announced = length
         if self._method == "HEAD" or status in (204, 304):
-            announced, length = length, 0
+            length = 0
         elif is_chunked:
             length = CHUNKED
         elif length is None:

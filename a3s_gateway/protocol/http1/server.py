@@ -308,7 +308,6 @@ class Http1Server:
         headers: Headers,
         length: int | None,
         request_id: str,
-        content_length: int | None = None,
     ) -> bytes:
         """
         Serialise the final head, with the framing that the body's `length` allows.
@@ -317,9 +316,9 @@ class Http1Server:
             status: 200 to 599.
             reason: Of a backend that speaks HTTP/1; empty for the standard phrase.
             headers: The end-to-end fields.
-            length: Of the body in bytes, None when it is not known.
+            length: Of the body in bytes, None when it is not known; where no body may follow
+                (HEAD, 304), what it would be.
             request_id: For X-Request-Id; empty to leave it out.
-            content_length: What to announce where no body may follow (HEAD, 304).
 
         """
         head = self._last_head
@@ -328,8 +327,8 @@ class Http1Server:
         framing = b""
         if head.method == "HEAD" or status in (204, 304):
             self._framing = 0
-            if content_length is not None and status != 204:
-                framing = b"Content-Length: %d\r\n" % content_length
+            if length is not None and status != 204:
+                framing = b"Content-Length: %d\r\n" % length
         elif length is not None:
             self._framing = 0
             framing = b"Content-Length: %d\r\n" % length
@@ -346,6 +345,14 @@ class Http1Server:
         if request_id:
             framing += f"X-Request-Id: {request_id}\r\n".encode("ascii")
         return b"%b%b%b\r\n" % (_status_line(status, reason), headers.wire, framing)
+
+    def send_refusal(self, status: int, headers: Headers, body: bytes) -> bytes:
+        """Serialise a whole answer to what could not be parsed; the last one there is."""
+        self._receiving = _CLOSED
+        self._sending = False
+        self.keep_alive = False
+        framing = b"Content-Length: %d\r\nConnection: close\r\n" % len(body)
+        return b"%b%b%b\r\n%b" % (_status_line(status, ""), headers.wire, framing, body)
 
     def send_data(self, data: bytes) -> bytes:
         """Serialise bytes of the body."""

@@ -1,0 +1,130 @@
+"""
+Life of a request: from an entrypoint to a backend and back, in reading order.
+
+An entrypoint's connection parses a request, and asks the entrypoint's resource. Of what
+follows, nothing is looked up by name: `runtime/compile.py` has put it together before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from attrs import define, frozen
+
+from .errors import GatewayError, UpstreamConnectError, UpstreamError, to_response
+from .http import Exchange, Handler, Request, Response
+from .observability.counters import RouteCounters
+from .router.table import RouteTable
+from .service.backend import Backend
+from .service.balancer import Balancer
+
+
+class Hold(Protocol):
+    """What keeps a generation alive while an exchange is in it."""
+
+    def hold(self) -> Callable[[], None]:
+        """Count one exchange; returns what counts it no longer."""
+
+
+class Observer(Protocol):
+    """Who hears of every exchange, once, when it is over."""
+
+    def observe(self, request: Request | None, exchange: Exchange) -> None:
+        """Count and log one exchange; `request` is None if none could be parsed."""
+
+
+@frozen(eq=False)
+class Route:
+    """One router, compiled: its handler is its middlewares around its service."""
+
+    name: str
+    service: str
+    handler: Handler
+    counters: RouteCounters
+
+
+@define(eq=False)
+class EntrypointResource:
+    """The root of one entrypoint's tree; a reload puts another in its place."""
+
+    name: str
+    generation: Hold
+    observer: Observer
+    routes: RouteTable[Route]
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request, within one generation."""
+        exchange = request.exchange
+        # 1  The generation lives until this exchange is over, whatever is reloaded meanwhile.
+        exchange.on_close(self.generation.hold())
+        # 2  It is observed when it is over, however it ends.
+        exchange.on_close(lambda: self.observer.observe(request, exchange))
+        # 3  One route, or 404.
+        route = self.routes.find(request)
+        if route is None:
+            return to_response(GatewayError("NO_ROUTE"), request)
+        exchange.router = route.name
+        exchange.service = route.service
+        exchange.counters = route.counters
+        # 4  Its middlewares in the order written; the innermost handler is an `Upstream`.
+        return await route.handler(request)
+
+    def refuse(self, exchange: Exchange) -> None:
+        """Let an exchange be observed whose request was not fit to be handled."""
+        exchange.on_close(lambda: self.observer.observe(None, exchange))
+
+
+class Origin(Protocol):
+    """One backend as something to forward to."""
+
+    def forward(self, request: Request) -> Awaitable[Response]:
+        """Send a request and return the response's head, its body to follow."""
+
+
+@define(eq=False)
+class Upstream:
+    """The last step of a route: choose a backend, forward, hand the answer up."""
+
+    balancer: Balancer
+    origins: dict[Backend, Origin]
+    report: Callable[[Backend, UpstreamError], None]
+
+    async def handle(self, request: Request) -> Response:
+        """Answer from a backend, or say why there is no answer."""
+        try:
+            return await self._forward(request)
+        except GatewayError as error:
+            # 11  Above here a fault is an answer like any other.
+            return to_response(error, request)
+
+    async def _forward(self, request: Request) -> Response:
+        exchange = request.exchange
+        tried: list[Backend] = []
+        while True:
+            # 7  The balancer chooses among those that are well and have not been tried.
+            backend = self.balancer.pick(tried)
+            # 8  None is left.
+            if backend is None:
+                raise GatewayError("NO_HEALTHY_BACKEND")
+            exchange.backend = backend.url
+            exchange.attempts += 1
+            # 9  It counts as busy until the last byte of the answer is out.
+            lease = backend.acquire()
+            try:
+                # 10  Forward.
+                response = await self.origins[backend].forward(request)
+            except UpstreamError as error:
+                lease.release()
+                self.report(backend, error)
+                tried.append(backend)
+                # One that could not be connected to has not heard of the request: try another.
+                if not isinstance(error, UpstreamConnectError) or len(tried) == len(self.origins):
+                    raise
+            except BaseException:
+                lease.release()
+                raise
+            else:
+                response.body.owns(lease.release)
+                exchange.on_close(response.body.close)
+                return response

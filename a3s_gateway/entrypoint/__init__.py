@@ -1,0 +1,1 @@
+"""Listeners, and what happens on the connections they accept."""

@@ -1,0 +1,113 @@
+"""An HTTP listener as a Twisted service whose handler tree can be replaced while it listens."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+from typing import Protocol as Interface
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+
+from a3s_gateway.http import Exchange, Request, Response
+
+from .http_connection import HttpConnection
+
+if TYPE_CHECKING:
+    from a3s_gateway.protocol.forwarded import Trust
+    from a3s_gateway.protocol.http1.server import Limits
+    from a3s_gateway.transport.timers import Timers
+
+
+class Resource(Interface):
+    """The root of an entrypoint's tree, as `dataplane.py` builds it."""
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        ...
+
+    def refuse(self, exchange: Exchange) -> None:
+        """Take note of one that was not fit to be handled."""
+
+
+class Timeouts(Interface):
+    """Seconds that a client may take for each phase; the entrypoint's `timeouts` block."""
+
+    request_head: float
+    request_body_idle: float
+    keep_alive_idle: float
+    write_idle: float
+
+
+@define(eq=False, slots=False)
+class HttpFactory(Factory):
+    """Builds connections; `resource` is the tree that answers from the next request on."""
+
+    name: str
+    scheme: str
+    resource: Resource
+    timers: Timers
+    limits: Limits
+    timeouts: Timeouts
+    is_trusted: Trust
+    is_draining: bool = field(default=False, init=False)
+    connections: set[HttpConnection] = field(factory=set, init=False)
+    _drained: Deferred[None] | None = field(default=None, init=False)
+
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> HttpConnection:  # noqa: ARG002
+        """Make the protocol of a connection that was accepted."""
+        return HttpConnection(self)
+
+    def drain(self) -> Deferred[None]:
+        """Close what is idle, let the rest finish; fires when no connection is left."""
+        self.is_draining = True
+        drained: Deferred[None] = Deferred()
+        self._drained = drained
+        for connection in tuple(self.connections):
+            connection.drain()
+        self.has_closed()
+        return drained
+
+    def has_closed(self) -> None:
+        """Hear that a connection is gone."""
+        drained = self._drained
+        if drained is not None and not self.connections:
+            self._drained = None
+            drained.callback(None)
+
+    def abort(self) -> None:
+        """End every connection now."""
+        for connection in tuple(self.connections):
+            connection.abort()
+
+
+@define(eq=False, slots=False)
+class HttpEntrypoint(Service):
+    """
+    Listens on one endpoint.
+
+    `StreamServerEndpointService` logs a failure to bind; here it is raised to whoever
+    asked, so that a start can fail and a reload can be undone.
+    """
+
+    endpoint: IStreamServerEndpoint
+    factory: HttpFactory
+    port: IListeningPort | None = field(default=None, init=False)
+
+    def bind(self) -> Awaitable[None]:
+        """Open the socket; raises `CannotListenError` when it cannot be had."""
+        return self._bind()
+
+    async def _bind(self) -> None:
+        self.port = await self.endpoint.listen(self.factory)
+
+    async def stop_accepting(self) -> None:
+        """Close the socket; the connections go on."""
+        port, self.port = self.port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)

@@ -1,0 +1,1 @@
+"""The last step of a request: one backend at a time."""

@@ -1,0 +1,298 @@
+"""One HTTP/1.1 connection to a backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from typing import Protocol as Interface
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
+
+from a3s_gateway.errors import RemoteProtocolError, UpstreamError
+from a3s_gateway.http import EMPTY_HEADERS, Body, Headers, Request, Response
+from a3s_gateway.protocol.codec import ClientEvent, Data, End, Informational, ResponseHead
+from a3s_gateway.protocol.http1.client import Http1Client
+from a3s_gateway.task import Waiter
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from a3s_gateway.transport.timers import Timers
+
+
+class Home(Interface):
+    """Where a connection goes when it is idle, and who hears when it is gone."""
+
+    idle_timeout: float
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """Take it back, ready for another request."""
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """Count it no longer; harmless when repeated."""
+
+
+class StaleConnectionError(UpstreamError):
+    """A kept connection closed as we sent: the backend may not have seen the request."""
+
+
+class UpstreamConnection(Protocol):
+    """
+    Sends one request at a time and resolves to its response; the body follows as it comes.
+
+    It is the source of the response's body, the sink of the request's, and the producer
+    that the transport pauses when the backend takes the request too slowly.
+    """
+
+    transport: Any
+
+    def __init__(self, home: Home, timers: Timers) -> None:
+        self._home = home
+        self._codec = Http1Client()
+        self._timer = timers.timer(self._expired)
+        self._request: Request | None = None
+        self._waiter: Waiter[Response] | None = None
+        self._body: Body | None = None
+        self._upload: Body | None = None
+        self._is_paused = False
+        self._heard = False
+        self._request_timeout = 0.0
+        self._idle_timeout = 0.0
+        self.is_reused = False
+
+    # -- one exchange
+
+    def send(
+        self, request: Request, target: str, request_timeout: float, idle_timeout: float
+    ) -> Waiter[Response]:
+        """
+        Send a request; its response's head resolves what is returned.
+
+        Args:
+            request: Its body is piped here, unless it is all there already.
+            target: As this backend is to see it.
+            request_timeout: Seconds from the end of the request to the response's head.
+            idle_timeout: Seconds that either body may stand still.
+
+        """
+        codec, body = self._codec, request.body
+        self._request = request
+        self._request_timeout, self._idle_timeout = request_timeout, idle_timeout
+        self._heard = False
+        is_whole = body.is_complete and not body.trailers
+        length = 0 if body.is_empty else body.length
+        head = codec.send_head(
+            request.method, target, request.authority, request.headers, length,
+            request.exchange.request_id,
+            expects_continue=body.ask is not None and not body.begun,
+        )  # fmt: skip
+        waiter = self._waiter = Waiter()
+        if is_whole:
+            if length != 0:
+                head = b"%b%b%b" % (
+                    head,
+                    codec.send_data(body.take()),
+                    codec.send_end(EMPTY_HEADERS),
+                )
+            self._timer.set(request_timeout)
+            self.transport.write(head)
+        else:
+            self._upload = body
+            self._timer.set(idle_timeout)
+            self.transport.write(head + codec.send_data(body.take()))
+            self.transport.registerProducer(self, True)  # noqa: FBT003 - Twisted's interface
+            body.pipe(self)
+        return waiter
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        self._retire(gently=True)
+
+    def fail(self, error: Exception) -> None:
+        """End the exchange with `error`, for whoever waits for its head or reads its body."""
+        waiter, self._waiter = self._waiter, None
+        body, self._body = self._body, None
+        self._retire()
+        if waiter is not None:
+            waiter.reject(error)
+        if body is not None:
+            body.fail(error)
+
+    def abort(self) -> None:
+        """Drop the exchange and the connection with it; harmless when repeated."""
+        self._waiter = None
+        self._body = None
+        self._retire()
+
+    # -- Sink of the request's body
+
+    def write(self, data: bytes) -> None:
+        """Send the next bytes of the request's body."""
+        self._timer.set(self._idle_timeout)
+        self.transport.write(self._codec.send_data(data))
+
+    def finish(self, trailers: Headers) -> None:
+        """End the request."""
+        self._end_upload()
+        last = self._codec.send_end(trailers)
+        if last:
+            self.transport.write(last)
+        if self._waiter is not None:
+            self._timer.set(self._request_timeout)
+
+    def _end_upload(self) -> None:
+        if self._upload is not None:
+            self._upload = None
+            self.transport.unregisterProducer()
+
+    # -- IPushProducer, for the transport
+
+    def pauseProducing(self) -> None:
+        """Hold the client back: the backend takes its body more slowly than it comes."""
+        if self._upload is not None:
+            self._upload.pause()
+
+    def resumeProducing(self) -> None:
+        """Let the client go on."""
+        if self._upload is not None:
+            self._timer.set(self._idle_timeout)
+            self._upload.resume()
+
+    def stopProducing(self) -> None:
+        """Hear from the transport that the connection is gone; `connectionLost` says why."""
+
+    # -- Source of the response's body
+
+    def pause(self) -> None:
+        """Stop reading: the client is slower. Its own deadline is the entrypoint's to keep."""
+        self._is_paused = True
+        self._timer.cancel()
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._is_paused = False
+        self._timer.set(self._idle_timeout)
+        self.transport.resumeProducing()
+
+    def cancel(self) -> None:
+        """Drop the rest of the response."""
+        self.abort()
+
+    # -- from the wire
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take the next bytes of a response."""
+        try:
+            events = self._codec.receive_data(data)
+        except RemoteProtocolError as error:
+            self.fail(UpstreamError("UPSTREAM_PROTOCOL", error.reason))
+            return
+        self._heard = True
+        self._take(events)
+
+    def _take(self, events: list[ClientEvent]) -> None:
+        head: ResponseHead | None = None
+        waiter: Waiter[Response] | None = None
+        body = self._body
+        for event in events:
+            kind = type(event)
+            if kind is Data:
+                if body is not None:
+                    body.feed(event.data)  # type: ignore[union-attr]
+                if event.is_last:  # type: ignore[union-attr]
+                    self._complete(body, EMPTY_HEADERS)
+            elif kind is ResponseHead:
+                head = event  # type: ignore[assignment]
+                # Taken now: once complete, this connection may serve another request at once.
+                waiter, self._waiter = self._waiter, None
+                body = self._begin_body(head)  # type: ignore[arg-type]
+            elif kind is End:
+                self._complete(body, event.trailers)  # type: ignore[union-attr]
+            else:
+                self._inform(event)  # type: ignore[arg-type]
+        if head is None:
+            if self._body is not None and not self._is_paused:
+                self._timer.set(self._idle_timeout)
+            return
+        if waiter is not None:
+            assert body is not None
+            waiter.resolve(Response(head.status, head.headers, body, head.reason))
+
+    def _begin_body(self, head: ResponseHead) -> Body:
+        body = Body(self, head.announced)
+        self._body = body
+        if head.length == 0:
+            self._complete(body, EMPTY_HEADERS)
+        else:
+            self._timer.set(self._idle_timeout)
+        return body
+
+    def _complete(self, body: Body | None, trailers: Headers) -> None:
+        """Go home before the response's end is told: the client's next request may come."""
+        self._body = None
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resumeProducing()
+        self._request = None
+        if self._codec.is_reusable:
+            self._timer.set(self._home.idle_timeout)
+            self.is_reused = True
+            self._home.give_back(self)
+        else:
+            self._retire()
+        if body is not None:
+            body.end(trailers)
+
+    def _inform(self, event: Informational) -> None:
+        request = self._request
+        if request is not None and request.exchange.inform is not None:
+            request.exchange.inform(event.status, event.reason, event.headers)
+
+    def _expired(self) -> None:
+        if self._waiter is None and self._body is None:
+            self._retire(gently=True)  # idle for long enough
+            return
+        waited_for = "head of the response" if self._waiter is not None else "body"
+        self.fail(UpstreamError("UPSTREAM_TIMEOUT", f"no {waited_for} in time"))
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Tell whoever waits: the end of a body that lasts until close, or a loss."""
+        self._timer.cancel()
+        self._home.forget(self)
+        waiter = self._waiter
+        if waiter is not None:
+            detail = reason.getErrorMessage()
+            if self.is_reused and not self._heard:
+                self.fail(StaleConnectionError("UPSTREAM_RESET", detail))
+            else:
+                self.fail(UpstreamError("UPSTREAM_RESET", detail))
+        elif self._body is not None:
+            self._end_of_stream(reason)
+
+    def _end_of_stream(self, reason: Failure) -> None:
+        try:
+            events = self._codec.receive_eof() if _is_clean(reason) else []
+        except RemoteProtocolError:
+            events = []
+        if events:
+            self._take(events)
+        else:
+            self.fail(UpstreamError("UPSTREAM_RESET", reason.getErrorMessage()))
+
+    def _retire(self, *, gently: bool = False) -> None:
+        self._timer.cancel()
+        self._home.forget(self)
+        self._request = None
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            self.transport.unregisterProducer()
+            upload.close()
+        if gently:
+            self.transport.loseConnection()
+        else:
+            self.transport.abortConnection()
+
+
+def _is_clean(reason: Failure) -> bool:
+    return reason.check(ConnectionDone) is not None

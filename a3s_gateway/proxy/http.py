@@ -1,0 +1,89 @@
+"""Forwarding one request to one HTTP server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import define
+
+from a3s_gateway.errors import UpstreamError
+from a3s_gateway.http import Request, Response
+
+from .connection import StaleConnectionError, UpstreamConnection
+from .pool import Pool
+
+if TYPE_CHECKING:
+    from a3s_gateway.transport.timers import Timers
+
+# RFC 9110 §9.2.2: doing these twice is doing them once.
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+
+@define(eq=False)
+class HttpOrigin:
+    """
+    One server that speaks HTTP/1.1, with its connections.
+
+    Args:
+        pool: Its connections.
+        timers: For `total_timeout`.
+        authority: For Host where the client sent none (HTTP/1.0).
+        path_prefix: Put before every path; no trailing slash.
+        request_timeout: Seconds from the request's end to the response's head.
+        idle_timeout: Seconds that a body may stand still.
+        total_timeout: Seconds for the whole exchange; None for no such limit.
+
+    """
+
+    pool: Pool
+    timers: Timers
+    authority: str
+    path_prefix: str
+    request_timeout: float
+    idle_timeout: float
+    total_timeout: float | None
+
+    async def forward(self, request: Request) -> Response:
+        """
+        Send `request` and return the response's head; its body follows as it comes.
+
+        Raises:
+            UpstreamConnectError: The server never heard of the request.
+            UpstreamError: It did not answer as it should.
+
+        """
+        pool = self.pool
+        connection = pool.take()
+        if connection is None:
+            connection = await pool.fresh()
+        try:
+            response = await self._send(request, connection)
+        except StaleConnectionError as stale:
+            if not _may_replay(request):
+                raise UpstreamError("UPSTREAM_RESET", stale.detail) from stale
+            response = await self._send(request, await pool.fresh())
+        return response
+
+    async def _send(self, request: Request, connection: UpstreamConnection) -> Response:
+        target = request.path if request.query is None else f"{request.path}?{request.query}"
+        if self.path_prefix and target != "*":
+            target = self.path_prefix + target
+        waiter = connection.send(request, target, self.request_timeout, self.idle_timeout)
+        try:
+            response = await waiter
+        except BaseException:
+            connection.abort()
+            raise
+        if self.total_timeout is not None:
+            self._limit(response, connection, self.total_timeout)
+        return response
+
+    def _limit(self, response: Response, connection: UpstreamConnection, seconds: float) -> None:
+        late = UpstreamError("UPSTREAM_TIMEOUT", "the whole answer took too long")
+        timer = self.timers.timer(lambda: connection.fail(late))
+        timer.set(seconds)
+        response.body.owns(timer.cancel)
+
+
+def _may_replay(request: Request) -> bool:
+    return request.method in _IDEMPOTENT and not request.body.begun

@@ -1,0 +1,75 @@
+"""From a server's URL to something that requests can be forwarded to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from attrs import define
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+
+from a3s_gateway.config.address import ServerUrl
+from a3s_gateway.config.balancing import LoadBalancerConfig
+from a3s_gateway.transport.endpoints import client_endpoint, unix_client_endpoint
+from a3s_gateway.transport.timers import Timers, timers_for
+
+from .connection import UpstreamConnection
+from .http import HttpOrigin
+from .pool import Pool
+
+
+@define(eq=False)
+class Origins:
+    """Makes origins whose connections live on one reactor."""
+
+    reactor: Any
+    stock: bool
+    timers: Timers
+
+    @classmethod
+    def on(cls, reactor: Any, *, stock: bool) -> Origins:
+        """Use this reactor; `stock` means Twisted's own transports."""
+        return cls(reactor, stock, timers_for(reactor))
+
+    def origin(self, url: ServerUrl, service: LoadBalancerConfig) -> HttpOrigin:
+        """
+        Make the origin of one server.
+
+        Raises:
+            TlsConfigurationError: A certificate file of the service cannot be used.
+
+        """
+        pool = Pool(
+            self._connect(self._endpoint(url, service)),
+            self.timers,
+            service.pool.max_idle_connections,
+            service.pool.max_connections,
+            service.pool.idle_timeout,
+            service.connect_timeout,
+        )
+        return HttpOrigin(
+            pool,
+            self.timers,
+            url.authority,
+            "" if url.scheme == "unix" else url.path,
+            service.request_timeout,
+            service.stream_idle_timeout,
+            service.stream_total_timeout,
+        )
+
+    def _connect(
+        self, endpoint: IStreamClientEndpoint
+    ) -> Callable[[Pool], Awaitable[UpstreamConnection]]:
+        def connect(pool: Pool) -> Awaitable[UpstreamConnection]:
+            factory = Factory.forProtocol(lambda: UpstreamConnection(pool, self.timers))
+            factory.noisy = False
+            return cast(Awaitable[UpstreamConnection], endpoint.connect(factory))
+
+        return connect
+
+    def _endpoint(self, url: ServerUrl, service: LoadBalancerConfig) -> IStreamClientEndpoint:
+        timeout = service.connect_timeout
+        if url.scheme == "unix":
+            return unix_client_endpoint(self.reactor, url.path, timeout=timeout, stock=self.stock)
+        return client_endpoint(self.reactor, url.host, url.port, timeout=timeout, stock=self.stock)
