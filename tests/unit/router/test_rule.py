@@ -271,6 +271,11 @@ def test_nesting_has_a_limit(opening: str) -> None:
     assert "nests deeper than" in fault(opening * 100_000)[1]
 
 
+def test_groups_beside_each_other_do_not_nest() -> None:
+    """The limit is for depth, not for the number of parentheses."""
+    assert parse(" && ".join(["!(Host(`a`))"] * (2 * MAX_DEPTH)))
+
+
 def test_a_long_rule_is_not_a_deep_one() -> None:
     """A list of ten thousand alternatives is long, and that is all."""
     tree = parse(" || ".join(["Host(`a`)"] * 10_000))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from a3s_gateway.http import Request
 from a3s_gateway.router.expression import Expression, Match, Not, all_of, any_of, rule_length
 from a3s_gateway.router.matchers import Predicate, compile_predicate
-from a3s_gateway.router.rule import parse
+from a3s_gateway.router.rule import MAX_DEPTH, parse
 from a3s_gateway.router.table import Entry, RouteTable
 
 from .heads import request
@@ -131,7 +131,7 @@ RULES = st.recursive(
 TABLES = st.lists(st.tuples(RULES, st.integers(-2, 4)), max_size=12)
 REQUESTS = st.builds(
     lambda host, path, method, headers: request(host, path, *headers, method=method),
-    st.sampled_from([*HOSTS, "y.a", "y.y.a", "y", "y.b.a"]),
+    st.sampled_from([*HOSTS, "y.a", "y.y.a", ".a", ".b.a", "y", "y.b.a"]),
     st.sampled_from([*PATHS, "/c", "/a/b/c", "/abc"]),
     st.sampled_from(["GET", "PUT"]),
     st.sampled_from([(), (("x", "1"),)]),
@@ -223,3 +223,15 @@ def test_a_rule_that_the_index_decides_is_not_looked_at() -> None:
     assert routes.find(request("h7", "/abc")) == "r00014"
     assert routes.find(request("g7", "/y/z")) == "r00015"
     assert not looks
+
+
+@pytest.mark.parametrize("joint", ["||", "&&", "|| !", "&& !"])
+def test_the_deepest_rule_there_may_be_is_served(joint: str) -> None:
+    """What the parser lets through, the table can carry."""
+    operators = [joint if level % 2 else "&&" for level in range(MAX_DEPTH // 2)]
+    rule = "".join(f"Path(`/{n}`) {op} (" for n, op in enumerate(operators))
+    rule += "Host(`a`)" + ")" * len(operators)
+    routes = table(entry("deep", rule), entry("other", "PathPrefix(`/`)", -1))
+    expected = "deep" if compile_predicate(parse(rule))(request("a", "/1")) else "other"
+    assert routes.find(request("a", "/1")) == expected
+    assert str(routes.entries()[0].expression) == str(parse(rule))
