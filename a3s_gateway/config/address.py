@@ -93,9 +93,10 @@ class ServerUrl:
             return cls(text, "unix", "", 0, _socket(path, _WANTED_URL))
         scheme, separator, rest = text.partition("://")
         if not separator:
-            host, port = _host_and_port(text, _WANTED_URL)
-            if not host or not port:
-                raise RejectedError(_WANTED_URL, "" if "/" in text else f'try "http://{text}"')
+            bare = text.partition("/")[0]
+            host, port = _host_and_port(bare, _WANTED_URL)
+            if bare != text or not host or not port:
+                raise RejectedError(_WANTED_URL, f'try "http://{text}"' if text else "")
             return cls(text, "", host.lower(), port, "")
         return _with_scheme(text, scheme.lower(), rest)
 

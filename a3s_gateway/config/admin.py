@@ -38,7 +38,7 @@ class AdminConfig(Section):
     def mistakes(self) -> Iterator[Mistake]:
         """Nobody unknown may see or reload the configuration."""
         if self.enabled and not self.address.is_loopback and not self.token:
-            message = f'the admin API at "{self.address}" can be reached from elsewhere, so it needs a token'
+            message = f'the admin API at "{self.address}" is open to others: it needs a "token"'
             yield Mistake(
                 "address", message, 'add token = "${ADMIN_TOKEN}", or listen on 127.0.0.1'
             )

@@ -74,7 +74,7 @@ class HealthCheckConfig(Section):
     )
 
     def mistakes(self) -> Iterator[Mistake]:
-        """A path begins with a slash, as in a request."""
+        """Refuse a path that no request could have."""
         if self.path is not None and not self.path.startswith("/"):
             yield Mistake("path", f'"path" must begin with "/", not "{self.path}"')
 
@@ -121,7 +121,10 @@ class UpstreamTlsConfig(Section):
     """TLS towards `https` and `wss` servers."""
 
     ca_file: str | None = key(
-        PATH, "Who signs their certificates, PEM; none: the system's authorities.", default=None
+        PATH,
+        "Who signs their certificates, PEM; none: the system's authorities.",
+        default=None,
+        example='"/etc/certs/internal-ca.pem"',
     )
     insecure_skip_verify: bool = key(
         FLAG,
@@ -135,7 +138,7 @@ class UpstreamTlsConfig(Section):
     key_file: str | None = key(PATH, "Its private key.", default=None)
 
     def mistakes(self) -> Iterator[Mistake]:
-        """A certificate is of no use without its key."""
+        """Refuse a certificate without its key, and keys that cancel each other."""
         for given, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
             if getattr(self, given) is not None and getattr(self, other) is None:
                 yield Mistake(given, f'"{given}" needs "{other}" as well')
@@ -149,7 +152,11 @@ class LoadBalancerConfig(Section):
     """Servers, and how requests are shared among them."""
 
     strategy: Strategy = key(STRATEGY, "How servers take turns.", default="round-robin")
-    servers: tuple[ServerConfig, ...] = blocks(ServerConfig, "The backends.")
+    servers: tuple[ServerConfig, ...] = blocks(
+        ServerConfig,
+        "The backends.",
+        example='[{ url = "http://127.0.0.1:8001" }, { url = "http://127.0.0.1:8002" }]',
+    )
     health_check: HealthCheckConfig | None = block(
         HealthCheckConfig, "Regular probes.", default=None
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -13,19 +12,17 @@ from a3s_gateway.config.schema import (
     BlockKind,
     BlocksKind,
     Key,
-    ListKind,
     MapKind,
     NamedKind,
     Place,
     PluginKind,
     RejectedError,
-    ScalarKind,
     Section,
     has_name,
     schema,
 )
-from a3s_gateway.hcl.diagnostics import Diagnostic, Note, Span, suggest
-from a3s_gateway.hcl.evaluate import EvaluationError, Scope, evaluate
+from a3s_gateway.config.values import INVALID, Nodes, Values
+from a3s_gateway.hcl.diagnostics import Note, Span, nearest, suggest
 from a3s_gateway.hcl.nodes import (
     Attribute,
     Block,
@@ -35,15 +32,12 @@ from a3s_gateway.hcl.nodes import (
     Fields,
     Items,
     Label,
-    Plain,
     Scalar,
-    Template,
 )
 from a3s_gateway.plugin import plugins
 
 S = TypeVar("S", bound=Section)
-_INVALID: Any = object()  # stands for a value that has been reported
-_SHOWN = 60  # characters of a wrong value that a message repeats
+_ABSENT: Any = object()  # not written: the class has a default
 
 
 @frozen
@@ -58,117 +52,116 @@ class _Part:
 @define
 class Decoder:
     """
-    Makes instances and collects what is wrong; one decoder reads one configuration.
+    Makes instances; one decoder reads one configuration.
 
     Attributes:
-        faults: Everything found so far; decoding goes on after each.
-        secrets: Where secret values are written.
+        values: Reads what stands to the right of "=", and collects what is wrong.
         declared: Names of labelled blocks by key, also of those that are at fault themselves.
 
     """
 
-    scope: Scope
-    faults: list[Diagnostic] = field(factory=list)
-    secrets: list[Span] = field(factory=list)
+    values: Values
     declared: dict[str, dict[str, Span]] = field(factory=dict)
 
     def root(self, section: type[S], body: Body) -> S:
         """Read a whole file; a part that is at fault is left out, or has its default."""
-        part = _Part("the configuration", body.span, body.entries)
-        found = self._section(section, part)
+        found = self._section(section, _Part("the configuration", body.span, body.entries))
         assert isinstance(found, section), "every key of the root has a default"
         return found
-
-    def fault(self, span: Span, message: str, hint: str = "", notes: tuple[Note, ...] = ()) -> None:
-        """Add one fault."""
-        self.faults.append(Diagnostic(span, message, hint, notes=notes))
 
     def _section(
         self, section: type[Any], part: _Part, extra: Mapping[str, Any] | None = None
     ) -> Any:
+        before = len(self.values.faults)
         groups = _grouped(part.entries)
         keys = schema(section)
-        for name in groups.keys() - keys.keys():
-            self._unknown(section, part, groups[name][0])
         values: dict[str, Any] = dict(extra or {})
-        before = len(self.faults)
-        nodes: dict[str, Expression | Span] = {}
+        nodes: Nodes = {}
+        near: set[str] = set()
         is_complete = True
-        for name, key in keys.items():
-            value = self._key(key, groups.get(name, ()), part, nodes)
-            if value is not _INVALID:
+        for name, entries in groups.items():
+            key = keys.get(name)
+            if key is None:
+                near.add(self._unknown(section, part, entries[0]))
+                continue
+            value = self._key(key, entries, nodes)
+            if value is INVALID:
+                is_complete &= not key.is_required
+            elif value is not _ABSENT:
                 values[key.attribute] = value
-            elif key.is_required:
+        for key in keys.values():
+            if key.is_required and key.attribute not in values:
                 is_complete = False
+                if key.name not in nodes and key.name not in near:
+                    self._missing(key, part)
         if not is_complete:
-            return _INVALID
+            return INVALID
         found = section(**values, place=Place(part.span, nodes))
-        if len(self.faults) == before:
+        if len(self.values.faults) == before:
             self._mistakes(found)
         return found
+
+    def _missing(self, key: Key, part: _Part) -> None:
+        hint = f"add {key.name} = {key.example}" if key.example else ""
+        self.values.fault(part.span, f'{part.title} needs "{key.name}"', hint)
 
     def _mistakes(self, section: Section) -> None:
         for mistake in section.mistakes():
             span = section.span
             if mistake.key:
                 span = section.span_of(mistake.key, mistake.item)
-            self.fault(span, mistake.message, mistake.hint)
+            self.values.fault(span, mistake.message, mistake.hint, severity=mistake.severity)
 
-    def _unknown(self, section: type[Section], part: _Part, entry: Entry) -> None:
-        known = schema(section)
-        hint = suggest(entry.name, list(known), what="known keys")
-        nested = _where_it_belongs(section, entry.name)
-        if nested:
-            hint = f'it belongs in "{nested}"'
+    def _unknown(self, section: type[Section], part: _Part, entry: Entry) -> str:
+        """Report a key; return the one that was probably meant, which then is not missing too."""
+        known = list(schema(section))
+        near = nearest(entry.name, known)
+        hint = f'did you mean "{near}"?' if near else suggest(entry.name, known, what="known keys")
+        owner = _where_it_belongs(section, entry.name)
+        if owner:
+            hint = f'it belongs in "{owner}"'
         what = "block" if isinstance(entry, Block) else "key"
-        self.fault(entry.span, f'unknown {what} "{entry.name}" in {part.title}', hint)
+        self.values.fault(entry.span, f'unknown {what} "{entry.name}" in {part.title}', hint)
+        return near
 
-    def _key(
-        self,
-        key: Key,
-        entries: Sequence[Entry],
-        part: _Part,
-        nodes: dict[str, Expression | Span],
-    ) -> Any:
+    def _key(self, key: Key, entries: Sequence[Entry], nodes: Nodes) -> Any:
+        """Return what one key holds; `_ABSENT` if nothing, `INVALID` if it is at fault."""
         given = [each for each in entries if not _is_null(each)]
         if not given:
-            return self._absent(key, part)
+            return _ABSENT
         nodes[key.name] = given[0].span
         match key.kind:
             case NamedKind() | PluginKind():
                 return self._named(key, given)
             case BlocksKind(section=section):
                 return self._blocks(key, section, given, nodes)
-        if not self._is_single(key, given):
-            return _INVALID
-        entry = given[0]
+        if self._is_single(key.name, given):
+            return self._one(key, given[0], nodes)
+        return INVALID
+
+    def _one(self, key: Key, entry: Entry, nodes: Nodes) -> Any:
         match key.kind:
             case BlockKind(section=section):
-                return self._block(key, section, entry)
+                part = self._part(f'"{key.name}"', entry)
+                return INVALID if part is None else self._section(section, part)
             case MapKind():
                 return self._map(key, key.kind, entry)
-            case ScalarKind() | ListKind():
-                return self._attribute(key, entry, nodes)
-        raise AssertionError(key.kind)
+        return self._attribute(key, entry, nodes)
 
-    def _absent(self, key: Key, part: _Part) -> Any:
-        if not key.is_required:
-            return key.value()
-        hint = f"add {key.name} = {key.example}" if key.example else ""
-        self.fault(part.span, f'{part.title} needs "{key.name}"', hint)
-        return _INVALID
+    def _attribute(self, key: Key, entry: Entry, nodes: Nodes) -> Any:
+        if isinstance(entry, Attribute):
+            return self.values.attribute(key, entry.value, nodes)
+        hint = f"write {key.name} = {key.example or '...'}"
+        self.values.fault(entry.span, f'"{key.name}" is an attribute, not a block', hint)
+        return INVALID
 
-    def _is_single(self, key: Key, entries: Sequence[Entry]) -> bool:
+    def _is_single(self, name: str, entries: Sequence[Entry]) -> bool:
         for entry in entries[1:]:
             note = Note(entries[0].span, "first written here")
-            self.fault(entry.span, f'"{key.name}" is written twice', notes=(note,))
+            self.values.fault(entry.span, f'"{name}" is written twice', notes=(note,))
         return len(entries) == 1
 
     # -- blocks
-
-    def _block(self, key: Key, section: type[Section], entry: Entry) -> Any:
-        part = self._part(f'"{key.name}"', entry)
-        return _INVALID if part is None else self._section(section, part)
 
     def _part(self, title: str, entry: Entry) -> _Part | None:
         """Look inside a block, or an attribute that holds an object."""
@@ -176,12 +169,12 @@ class Decoder:
             if not entry.labels:
                 return _Part(title, entry.span, entry.body.entries)
             label = entry.labels[0]
-            self.fault(label.span, f"{title} takes no name", f"write {entry.name} {{ ... }}")
+            self.values.fault(label.span, f"{title} takes no name", f"write {entry.name} {{ ... }}")
             return None
         if isinstance(entry.value, Fields):
             return _Part(title, entry.span, entry.value.entries)
-        message = f"{title} must be a block, not {self._shown(entry.value)}"
-        self.fault(entry.value.span, message, f"write {entry.name} {{ ... }}")
+        message = f"{title} must be a block, not {self.values.shown(entry.value)}"
+        self.values.fault(entry.value.span, message, f"write {entry.name} {{ ... }}")
         return None
 
     def _blocks(
@@ -189,26 +182,26 @@ class Decoder:
         key: Key,
         section: type[Section],
         entries: Sequence[Entry],
-        nodes: dict[str, Expression | Span],
+        nodes: Nodes,
     ) -> Any:
         attributes = [each for each in entries if isinstance(each, Attribute)]
-        if attributes and not self._is_single(key, entries):
-            return _INVALID
+        if attributes and not self._is_single(key.name, entries):
+            return INVALID
         if attributes and isinstance(attributes[0].value, Items):
             nodes[key.name] = attributes[0].value
             parts = [self._element(key, value) for value in attributes[0].value.values]
         else:
             parts = [self._part(f'"{key.name}"', entry) for entry in entries]
-        found = [_INVALID if part is None else self._section(section, part) for part in parts]
-        return _INVALID if _INVALID in found else tuple(found)
+        found = [INVALID if part is None else self._section(section, part) for part in parts]
+        return INVALID if any(each is INVALID for each in found) else tuple(found)
 
     def _element(self, key: Key, value: Expression) -> _Part | None:
         if isinstance(value, Fields):
             return _Part(f'"{key.name}"', value.span, value.entries)
-        message = f'an element of "{key.name}" must be an object, not {self._shown(value)}'
+        message = f'an element of "{key.name}" must be an object, not {self.values.shown(value)}'
         section = getattr(key.kind, "section", Section)
         first = next((k for k in schema(section).values() if k.is_required), None)
-        self.fault(value.span, message, f"write {{ {first.name} = ... }}" if first else "")
+        self.values.fault(value.span, message, f"write {{ {first.name} = ... }}" if first else "")
         return None
 
     # -- named blocks
@@ -220,38 +213,57 @@ class Decoder:
             if label.name in seen:
                 note = Note(seen[label.name], "first declared here")
                 noun = _noun(key.name)
-                self.fault(label.span, f'{noun} "{label.name}" is declared twice', notes=(note,))
+                self.values.fault(
+                    label.span, f'{noun} "{label.name}" is declared twice', notes=(note,)
+                )
                 continue
             seen[label.name] = label.span
             part = self._named_part(key, label, entry)
-            value = _INVALID if part is None else self._declared(key, label, part)
-            if value is not _INVALID:
+            value = INVALID if part is None else self._declared(key, label, part)
+            if value is not INVALID:
                 found[label.name] = value
         return found
 
-    def _labelled(self, key: Key, entries: Sequence[Entry]) -> Iterable[tuple[Label, Entry]]:
-        """List the declarations, however they are written: `a "b" {}`, `a { b {} }`, `a = { b = {} }`."""
+    def _labelled(self, key: Key, entries: Sequence[Entry]) -> Iterator[tuple[Label, Entry]]:
+        """List the declarations: `a "b" {}`, and also `a { b {} }` and `a = { b = {} }`."""
         for entry in entries:
             if isinstance(entry, Block) and entry.labels:
                 yield entry.labels[0], entry
                 continue
             part = self._part(f'"{key.name}"', entry)
-            for inner in part.entries if part else ():
+            if part is None:
+                continue
+            if self._lacks_name(key, part):
+                noun = _noun(key.name)
+                hint = f'write {key.name} "..." {{ ... }}'
+                self.values.fault(entry.span, f"this {noun} needs a name", hint)
+                continue
+            for inner in part.entries:
                 yield Label(inner.name, inner.span), inner
+
+    def _lacks_name(self, key: Key, part: _Part) -> bool:
+        """Tell whether a block holds what belongs into a named one: its keys, not further names."""
+        assert isinstance(key.kind, NamedKind | PluginKind)
+        known = schema(key.kind.section)
+        return any(
+            inner.name in known and not isinstance(inner.value, Fields)
+            for inner in part.entries
+            if isinstance(inner, Attribute)
+        )
 
     def _named_part(self, key: Key, label: Label, entry: Entry) -> _Part | None:
         title = f'{_noun(key.name)} "{label.name}"'
         if not label.name.strip():
-            self.fault(label.span, f"the name of a {_noun(key.name)} must not be empty")
+            self.values.fault(label.span, f"the name of a {_noun(key.name)} must not be empty")
             return None
-        if isinstance(entry, Block):
-            extra = [each for each in entry.labels if each is not label]
-            if extra:
-                self.fault(extra[0].span, f"{title} takes one name only")
-                return None
-            return _Part(title, label.span, entry.body.entries)
-        part = self._part(title, entry)
-        return None if part is None else _Part(title, label.span, part.entries)
+        if isinstance(entry, Attribute):
+            part = self._part(title, entry)
+            return None if part is None else attrs.evolve(part, span=label.span)
+        extra = [each for each in entry.labels if each is not label]
+        if extra:
+            self.values.fault(extra[0].span, f"{title} takes one name only")
+            return None
+        return _Part(title, label.span, entry.body.entries)
 
     def _declared(self, key: Key, label: Label, part: _Part) -> Any:
         match key.kind:
@@ -264,136 +276,43 @@ class Decoder:
 
     def _plugin(self, section: type[Any], kind: Any, label: Label, part: _Part) -> Any:
         """Read the key `type`, then all others with the class of that plugin."""
-        own = schema(section)
-        mine = tuple(each for each in part.entries if each.name in own)
-        others = tuple(each for each in part.entries if each.name not in own)
-        nodes: dict[str, Expression | Span] = {}
-        chosen = self._key(own["type"], mine, part, nodes)
-        if chosen is _INVALID:
-            return _INVALID
-        known = plugins(kind)
-        if chosen not in known:
-            node = nodes["type"]
-            span = node if isinstance(node, Span) else node.span
-            self.fault(
-                span, f'there is no {kind} of type "{chosen}"', suggest(chosen, sorted(known))
-            )
-            return _INVALID
+        key = schema(section)["type"]
+        mine = [each for each in part.entries if each.name == key.name]
+        others = tuple(each for each in part.entries if each.name != key.name)
+        nodes: Nodes = {}
+        chosen = self._key(key, mine, nodes)
+        if chosen is _ABSENT:
+            self._missing(key, part)
+        if chosen is _ABSENT or chosen is INVALID:
+            return INVALID
+        plugin = plugins(kind).get(chosen)
+        if plugin is None:
+            message = f'there is no {kind} of type "{chosen}"'
+            hint = suggest(chosen, sorted(plugins(kind)), what="types")
+            self.values.fault(_span(nodes["type"]), message, hint)
+            return INVALID
         title = f'{part.title} of type "{chosen}"'
-        config = self._section(
-            known[chosen].config, attrs.evolve(part, title=title, entries=others)
-        )
-        if config is _INVALID:
-            return _INVALID
+        config = self._section(plugin.config, _Part(title, part.span, others))
+        if config is INVALID:
+            return INVALID
         return section(name=label.name, type=chosen, config=config, place=Place(part.span, nodes))
-
-    # -- attributes
 
     def _map(self, key: Key, kind: MapKind[Any], entry: Entry) -> Any:
         part = self._part(f'"{key.name}"', entry)
         if part is None:
-            return _INVALID
+            return INVALID
         found = {}
         for name, entries in _grouped(part.entries).items():
             inner = attrs.evolve(key, name=name, kind=kind.item)
-            if not self._is_single(inner, entries):
+            if not self._is_single(name, entries):
                 continue
             try:
                 kind.name.parse(name)
             except RejectedError as error:
-                self.fault(entries[0].span, f'"{name}" must be {error.expected}', error.hint)
+                self.values.fault(entries[0].span, f'"{name}" must be {error.expected}', error.hint)
                 continue
             found[name] = self._attribute(inner, entries[0], {})
-        return _INVALID if _INVALID in found.values() else found
-
-    def _attribute(self, key: Key, entry: Entry, nodes: dict[str, Expression | Span]) -> Any:
-        if isinstance(entry, Block):
-            hint = f"write {key.name} = {key.example or '...'}"
-            self.fault(entry.span, f'"{key.name}" is an attribute, not a block', hint)
-            return _INVALID
-        if key.is_secret:
-            self.secrets += _secrets(entry.value)
-        if isinstance(key.kind, ListKind):
-            return self._list(key, key.kind, entry.value, nodes)
-        assert isinstance(key.kind, ScalarKind)
-        scalar = self._scalar(key, key.kind, entry.value)
-        if scalar is None:
-            return _INVALID
-        nodes[key.name] = entry.value.span if key.is_secret else scalar
-        return self._value(key, key.kind, scalar)
-
-    def _list(
-        self,
-        key: Key,
-        kind: ListKind[Any],
-        value: Expression,
-        nodes: dict[str, Expression | Span],
-    ) -> Any:
-        if not isinstance(value, Items):
-            hint = f"write {key.name} = [...]"
-            self.fault(
-                value.span, f'"{key.name}" must be a list, not {self._shown(value, key)}', hint
-            )
-            return _INVALID
-        scalars = [self._scalar(key, kind.item, each) for each in value.values]
-        found = [
-            _INVALID if each is None else self._value(key, kind.item, each) for each in scalars
-        ]
-        evaluated = tuple(s or v for s, v in zip(scalars, value.values, strict=True))
-        nodes[key.name] = value.span if key.is_secret else Items(evaluated, value.span)
-        if len(found) < kind.at_least:
-            self.fault(value.span, f'"{key.name}" must not be empty')
-            return _INVALID
-        return _INVALID if _INVALID in found else tuple(found)
-
-    def _scalar(self, key: Key, kind: ScalarKind[Any], value: Expression) -> Scalar | None:
-        try:
-            scalar = evaluate(value, self.scope)
-        except EvaluationError as error:
-            fault = error.fault
-            self.faults.append(attrs.evolve(fault, hint="") if _tells(key, value) else fault)
-            return None
-        if scalar is None:
-            message = f'"{key.name}" must be one value, not {self._shown(value)}'
-            self.fault(
-                value.span, message, f"write {key.name} = {key.example}" if key.example else ""
-            )
-        return scalar
-
-    def _value(self, key: Key, kind: ScalarKind[Any], scalar: Scalar) -> Any:
-        value = scalar.value
-        if kind.is_path and isinstance(value, str) and value and scalar.span.path:
-            folder = os.path.dirname(scalar.span.path)  # noqa: PTH120  # text in, text out
-            value = os.path.join(folder, value)  # noqa: PTH118
-        for candidate in (value, *_untyped(scalar)):
-            try:
-                return kind.parse(candidate)
-            except RejectedError as error:
-                rejected = error
-        found = rejected.found or (
-            "this" if key.is_secret or scalar.is_borrowed else self._shown(scalar)
-        )
-        message = f'"{key.name}" must be {rejected.expected}, not {found}'
-        hint = "" if key.is_secret else rejected.hint
-        self.fault(scalar.span, message, hint)
-        return _INVALID
-
-    def _shown(self, value: Expression, key: Key | None = None) -> str:
-        """Name a value in a message; a secret only by its type."""
-        match value:
-            case Scalar(value=str() as text) if key is None or not key.is_secret:
-                return f'"{text}"' if len(text) <= _SHOWN else f'"{text[:_SHOWN]}..."'
-            case Scalar(value=bool() as flag):
-                return str(flag).lower()
-            case Scalar(value=int() | float() as number):
-                return str(number)
-            case Scalar() | Template():
-                return "text"
-            case Items():
-                return "a list"
-            case Fields():
-                return "an object"
-        return "this"
+        return INVALID if any(each is INVALID for each in found.values()) else found
 
 
 def _grouped(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
@@ -410,6 +329,10 @@ def _is_null(entry: Entry) -> bool:
     return False
 
 
+def _span(node: Expression | Span) -> Span:
+    return node if isinstance(node, Span) else node.span
+
+
 def _noun(name: str) -> str:
     return name.removesuffix("s")
 
@@ -419,32 +342,3 @@ def _where_it_belongs(section: type[Section], name: str) -> str:
         if isinstance(key.kind, BlockKind) and name in schema(key.kind.section):
             return key.name
     return ""
-
-
-def _secrets(value: Expression) -> Iterable[Span]:
-    """List where the text of a secret stands; the names of variables are none."""
-    match value:
-        case Scalar(span=span, pieces=pieces):
-            yield from [piece.span for piece in pieces] or [span]
-        case Template(parts=parts) | Items(values=parts):
-            for part in parts:
-                yield from _secrets(part)
-
-
-def _untyped(scalar: Scalar) -> Iterable[Plain]:
-    """Read a text from the environment as a number or a truth value, which it cannot say itself."""
-    text = str(scalar.value).strip()
-    if not scalar.is_borrowed:
-        return
-    if text in {"true", "false"}:
-        yield text == "true"
-    for number in (int, float):
-        try:
-            yield number(text)
-        except ValueError:
-            continue
-
-
-def _tells(key: Key, value: Expression) -> bool:
-    """Tell whether the hint of a fault would repeat a secret, such as a bare word."""
-    return key.is_secret and not isinstance(value, Template)

@@ -50,12 +50,10 @@ class TlsConfig(Section):
         WORD,
         "Where the certificate authority sends notices. Required with `acme`.",
         default=None,
-        example='"ops@example.com"',
     )
     acme_domains: tuple[str, ...] = keys(
         WORD,
         "Names to obtain certificates for; empty: those of the `Host` rules.",
-        example='["example.com"]',
     )
     acme_staging: bool = key(
         FLAG, "Use the authority's test service, whose certificates nobody trusts.", default=False
@@ -130,7 +128,6 @@ class EntrypointConfig(Section):
     tcp_allowed_ips: tuple[Network, ...] = keys(
         NETWORK,
         'Who may connect, for `protocol = "tcp"`; empty: everybody.',
-        example='["10.0.0.0/8"]',
     )
     udp_session_timeout_secs: float = key(
         duration(0.001), 'Idle time that ends a session, for `protocol = "udp"`.', default=30.0

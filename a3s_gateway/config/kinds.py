@@ -26,8 +26,7 @@ _STATUS_RANGE = re.compile(r"([1-5]\d\d)(?:-([1-5]\d\d))?")
 
 def _text(value: Plain) -> str:
     if not isinstance(value, str):
-        hint = f'write "{value}"' if isinstance(value, int | float) else ""
-        raise RejectedError("text", hint)
+        raise RejectedError("text", "put it in double quotes")
     return value
 
 
@@ -240,3 +239,39 @@ def _show_statuses(value: Any) -> Json:
 
 
 STATUSES = ScalarKind("status codes", _statuses, _show_statuses)
+
+
+def _redis_url(value: Plain) -> str:
+    """Accept what txredisapi connects to; the message must not repeat a password."""
+    text = _text(value).strip()
+    scheme, separator, rest = text.partition("://")
+    if scheme not in {"redis", "rediss", "unix"} or not separator or not rest:
+        raise RejectedError('a URL such as "redis://127.0.0.1:6379/0"')
+    if scheme != "unix" and not re.fullmatch(r"(?:[^@/]*@)?[^@/:]+(?::\d{1,5})?(?:/\d*)?", rest):
+        raise RejectedError('a URL such as "redis://127.0.0.1:6379/0"')
+    return text
+
+
+REDIS_URL = ScalarKind("URL", _redis_url)
+
+
+def _origin(value: Plain) -> str:
+    text = _text(value).strip()
+    if text not in {"*", "null"} and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+", text):
+        hint = "without a path" if "://" in text else f'try "https://{text}"' if text else ""
+        raise RejectedError('an origin such as "https://example.com", or "*"', hint)
+    return text
+
+
+ORIGIN = ScalarKind("origin", _origin)
+
+
+def _path_prefix(value: Plain) -> str:
+    text = _text(value)
+    if not text.startswith("/") or re.search(r"[\s?#]", text):
+        hint = f'try "/{text}"' if text and re.fullmatch(r"[\w./-]+", text) else ""
+        raise RejectedError('the beginning of a path such as "/api"', hint)
+    return text
+
+
+PATH_PREFIX = ScalarKind("path prefix", _path_prefix)

@@ -18,7 +18,8 @@ from a3s_gateway.config.merge import merge, misplaced
 from a3s_gateway.config.provider import ProvidersConfig
 from a3s_gateway.config.schema import Section, block
 from a3s_gateway.config.validate import Facts
-from a3s_gateway.hcl.diagnostics import Diagnostic, Severity, Source, Span, in_order
+from a3s_gateway.config.values import Values
+from a3s_gateway.hcl.diagnostics import Diagnostic, Severity, Source, Sources, Span, in_order
 from a3s_gateway.hcl.evaluate import Scope
 from a3s_gateway.hcl.nodes import Body
 from a3s_gateway.hcl.parse import parse
@@ -59,11 +60,13 @@ class _Reading:
     environ: Mapping[str, str]
     texts: dict[str, str] = field(factory=dict)
     faults: list[Diagnostic] = field(factory=list)
+    secrets: list[Span] = field(factory=list)
     is_broken: bool = False  # a text that does not parse hides what it declares
 
     def parse(self, text: str, path: str) -> Body:
         parsed = parse(text, path)
         self.texts[path] = text
+        self.secrets += parsed.secrets
         self.faults += parsed.faults
         self.is_broken |= bool(parsed.faults) and not parsed.body.entries
         return parsed.body
@@ -79,7 +82,7 @@ class _Reading:
     def fragment_names(self, body: Body) -> list[str]:
         """List the files of `providers.file.directory`; faults in that block are found later."""
         providers = [entry for entry in body.entries if entry.name == "providers"]
-        decoder = Decoder(self._scope())
+        decoder = Decoder(Values(self._scope()))
         found = decoder.root(_ProvidersOnly, attrs.evolve(body, entries=tuple(providers)))
         file = found.providers.file
         if file is None or file.directory is None:
@@ -94,24 +97,28 @@ class _Reading:
             span = file.span_of("directory")
             self.faults.append(Diagnostic(span, message, _REMEDY, severity))
             return []
-        wanted = sorted(each for each in names if each.endswith(".hcl") and each[0] != ".")
-        return [os.path.join(file.directory, each) for each in wanted]  # noqa: PTH118
+        paths = [os.path.join(file.directory, each) for each in sorted(names)]  # noqa: PTH118
+        return [path for path in paths if _is_fragment(path, main=body.span.path)]
 
     def finish(self, root: type[R], body: Body, check: Check[R]) -> R:
-        decoder = Decoder(self._scope())
+        values = Values(self._scope())
+        decoder = Decoder(values)
         found = decoder.root(root, body)
-        faults = [*self.faults, *decoder.faults]
+        faults = [*self.faults, *values.faults]
         if not self.is_broken:
             facts = Facts(decoder.declared, _why_unreadable)
             faults += check(found, facts)
-        sources = {
-            path: Source(text, tuple(s for s in decoder.secrets if s.path == path))
-            for path, text in self.texts.items()
-        }
+        sources = self._sources(values.secrets)
         ordered = in_order(faults)
         if any(fault.severity == "error" for fault in ordered):
             raise ConfigError(ordered, sources)
         return attrs.evolve(found, warnings=ordered, sources=sources)  # type: ignore[call-arg]
+
+    def _sources(self, secrets: Iterable[Span]) -> Sources:
+        found: dict[str, list[Span]] = {path: [] for path in self.texts}
+        for span in (*self.secrets, *secrets):
+            found[span.path].append(span)
+        return {path: Source(text, tuple(found[path])) for path, text in self.texts.items()}
 
     def _scope(self) -> Scope:
         return Scope(self.environ, _read_beside)
@@ -133,6 +140,14 @@ def _read(name: str) -> tuple[str, Diagnostic | None]:
         reason = error.strerror or str(error)
     hint = "give the path of a configuration file that can be read"
     return "", Diagnostic(Span(name, 0, 0), f"cannot read the configuration: {reason}", hint)
+
+
+def _is_fragment(path: str, *, main: str) -> bool:
+    """Tell whether a file belongs to the configuration: not hidden, and not the main file again."""
+    name = os.path.basename(path)  # noqa: PTH119
+    if not name.endswith(".hcl") or name.startswith("."):
+        return False
+    return not (os.path.exists(main) and os.path.samefile(path, main))  # noqa: PTH110, PTH121
 
 
 def _read_beside(path: str, origin: str) -> str:

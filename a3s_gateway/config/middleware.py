@@ -22,7 +22,7 @@ class Settings(Section):
 @frozen(kw_only=True)
 class MiddlewareConfig(Section):
     """
-    A named middleware.
+    A step around a request; its `type` decides which keys it has.
 
     Attributes:
         config: The other keys of the block: an instance of the class that the type's plugin names.

@@ -35,7 +35,9 @@ class SeedConfig(Section):
 class DiscoveryConfig(Section):
     """Services that register themselves by the document they serve."""
 
-    seeds: tuple[SeedConfig, ...] = blocks(SeedConfig, "Hosts to ask.")
+    seeds: tuple[SeedConfig, ...] = blocks(
+        SeedConfig, "Hosts to ask.", example='[{ url = "http://10.0.0.5:8080" }]'
+    )
     poll_interval_secs: float = key(duration(1), "Time between two rounds.", default=30.0)
     timeout_secs: float = key(duration(0.001), "Patience with one host.", default=5.0)
 

@@ -58,7 +58,11 @@ class RevisionConfig(Section):
         integer(0, 100), "Share of the requests; all shares add up to 100.", default=100
     )
     strategy: Strategy = key(STRATEGY, "How servers take turns.", default="round-robin")
-    servers: tuple[ServerConfig, ...] = blocks(ServerConfig, "Servers that run this version.")
+    servers: tuple[ServerConfig, ...] = blocks(
+        ServerConfig,
+        "Servers that run this version.",
+        example='[{ url = "http://127.0.0.1:8001" }]',
+    )
 
     def mistakes(self) -> Iterator[Mistake]:
         """Refuse a revision that could answer nothing."""

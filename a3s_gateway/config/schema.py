@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 import attrs
 from attrs import NOTHING, Factory, field, frozen
 
-from a3s_gateway.hcl.diagnostics import NOWHERE, Span
+from a3s_gateway.hcl.diagnostics import NOWHERE, Severity, Span
 from a3s_gateway.hcl.nodes import Expression, Items, Plain, Scalar
 
 T = TypeVar("T")
@@ -23,6 +23,7 @@ C_co = TypeVar("C_co", bound="Section", covariant=True)
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 REQUIRED: Any = NOTHING
+SHOWN_BLOCK = "{ ... }"  # the example of a nested block: that of its own keys
 _METADATA = "a3s_gateway.key"
 
 
@@ -134,6 +135,7 @@ class Key:
     kind: Kind[Any]
     doc: str
     default: Any
+    default_doc: str
     example: str
     is_secret: bool
 
@@ -142,17 +144,17 @@ class Key:
         """Tell whether a block without this key is at fault."""
         return self.default is NOTHING
 
-    def value(self) -> Any:
-        """Return the default."""
-        default: Any = self.default
-        return default.factory() if isinstance(default, _FACTORY) else default
 
-
-_FACTORY: type[Any] = type(Factory(list))
-
-
-def _declare(kind: Any, doc: str, default: Any, example: str, *, is_secret: bool = False) -> Any:
-    metadata = {_METADATA: (kind, doc, example, is_secret)}
+def _declare(
+    kind: Any,
+    doc: str,
+    default: Any,
+    example: str = "",
+    *,
+    is_secret: bool = False,
+    default_doc: str = "",
+) -> Any:
+    metadata = {_METADATA: (kind, doc, default_doc, example, is_secret)}
     return field(default=default, metadata=metadata, repr=not is_secret)
 
 
@@ -161,6 +163,7 @@ def key(
     doc: str,
     *,
     default: T | None = REQUIRED,
+    default_doc: str = "",
     example: str = "",
     secret: bool = False,
 ) -> T:
@@ -171,11 +174,12 @@ def key(
         kind: What it holds.
         doc: One line for the reference.
         default: Without one the key is required.
+        default_doc: How the reference words the default, if its value does not say it.
         example: How it may look in HCL; shown where it is missing, and in the reference.
         secret: Never shown: neither in faults nor in the dump.
 
     """
-    return cast(T, _declare(kind, doc, default, example, is_secret=secret))
+    return cast(T, _declare(kind, doc, default, example, is_secret=secret, default_doc=default_doc))
 
 
 def keys(
@@ -201,21 +205,38 @@ def mapping(
     return cast("Mapping[str, T]", _declare(kind, doc, Factory(dict), example))
 
 
-def block(section: type[C], doc: str, *, default: C | None = REQUIRED, always: bool = False) -> C:
-    """Declare a nested block; with `always` an absent one is as good as an empty one."""
+def block(
+    section: type[C],
+    doc: str,
+    *,
+    default: C | None = REQUIRED,
+    always: bool = False,
+    shown: bool = False,
+) -> C:
+    """
+    Declare a nested block.
+
+    Args:
+        section: The class that reads it.
+        doc: One line for the reference.
+        default: Without one, and without `always`, the block is required.
+        always: An absent block is as good as an empty one.
+        shown: The example of the block around it shows this one too.
+
+    """
     given: Any = Factory(section) if always else default
-    return cast(C, _declare(BlockKind(section), doc, given, ""))
+    return cast(C, _declare(BlockKind(section), doc, given, SHOWN_BLOCK if shown else ""))
 
 
-def blocks(section: type[C], doc: str) -> tuple[C, ...]:
+def blocks(section: type[C], doc: str, *, example: str = "") -> tuple[C, ...]:
     """Declare a list of nested blocks."""
-    return cast("tuple[C, ...]", _declare(BlocksKind(section), doc, (), ""))
+    return cast("tuple[C, ...]", _declare(BlocksKind(section), doc, (), example))
 
 
 def named(section: type[C], doc: str, *, plugin: str = "") -> Mapping[str, C]:
     """Declare labelled blocks; with `plugin` their `type` is a plugin of that kind."""
     kind: Any = PluginKind(section, plugin) if plugin else NamedKind(section)
-    return cast("Mapping[str, C]", _declare(kind, doc, Factory(dict), ""))
+    return cast("Mapping[str, C]", _declare(kind, doc, Factory(dict)))
 
 
 @frozen
@@ -234,6 +255,7 @@ class Mistake:
     message: str
     hint: str = ""
     item: int | None = None
+    severity: Severity = "error"
 
 
 @frozen(kw_only=True)
@@ -286,9 +308,9 @@ def schema(section: type[Section]) -> Mapping[str, Key]:
 def _read_keys(section: type[Section]) -> Iterator[Key]:
     for attribute in attrs.fields(section):
         if _METADATA in attribute.metadata:
-            kind, doc, example, is_secret = attribute.metadata[_METADATA]
+            kind, doc, *rest = attribute.metadata[_METADATA]
             name = attribute.name.rstrip("_")
-            yield Key(name, attribute.name, kind, doc, attribute.default, example, is_secret)
+            yield Key(name, attribute.name, kind, doc, attribute.default, *rest)
 
 
 def has_name(section: type[Section]) -> bool:

@@ -35,7 +35,10 @@ class ServiceConfig(Section):
 
     name: str = field()
     load_balancer: LoadBalancerConfig | None = block(
-        LoadBalancerConfig, "The servers. Required unless there are revisions.", default=None
+        LoadBalancerConfig,
+        "The servers. Required unless there are revisions.",
+        default=None,
+        shown=True,
     )
     mirror: MirrorConfig | None = block(MirrorConfig, "Copies of the traffic.", default=None)
     failover: FailoverConfig | None = block(FailoverConfig, "Who stands in.", default=None)

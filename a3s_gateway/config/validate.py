@@ -188,8 +188,6 @@ def _router(router: RouterConfig, model: Model) -> Iterator[Diagnostic]:
         )
         yield Diagnostic(router.span_of("entrypoints", item), message, "write one router for each")
         return
-    if len(known) < len(router.entrypoints) and not known:
-        return  # what the rule must be written in is not known
     protocol = protocol_of(router, model.entrypoints)
     fault = check_rule(router, protocol)
     if fault:

@@ -61,7 +61,7 @@ class Source:
 
     @_lines.default
     def _split(self) -> list[str]:
-        return self.text.replace("\r\n", "\n").split("\n")
+        return self.text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
 
     def line(self, number: int) -> str:
         """Return line `number` (from 1) with every secret masked; empty beyond the end."""
@@ -129,12 +129,20 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     return tuple(sorted(dict.fromkeys(diagnostics), key=lambda each: (each.span, each.message)))
 
 
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return the known name that was probably meant; case and `_` for `-` do not count."""
+    folded = {_fold(each): each for each in known}
+    near = get_close_matches(_fold(name), list(folded), n=1)
+    return folded[near[0]] if near else ""
+
+
+def _fold(name: str) -> str:
+    return name.replace("_", "-").lower()
+
+
 def suggest(name: str, known: Sequence[str], *, what: str = "known") -> str:
     """Word a hint for a name that is not known: the nearest one, or all of them."""
-    near = get_close_matches(name, known, n=1) or get_close_matches(
-        name.replace("_", "-").lower(), [each.replace("_", "-").lower() for each in known], n=1
-    )
+    near = nearest(name, known)
     if near:
-        exact = next((each for each in known if each.replace("_", "-").lower() == near[0]), near[0])
-        return f'did you mean "{exact}"?'
+        return f'did you mean "{near}"?'
     return f"{what}: {', '.join(known)}" if known else ""

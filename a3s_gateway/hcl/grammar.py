@@ -43,10 +43,11 @@ def warm() -> Path | None:
     """
     for place in _places():
         try:
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=place.parent, prefix=".hcl-") as scratch:
                 fresh = Path(scratch, place.name)
                 _open(fresh)
+                fresh.chmod(0o644)
                 fresh.replace(place)  # at once, so that a concurrent start never reads half a file
         except OSError:
             continue
@@ -70,10 +71,8 @@ def _places() -> list[Path]:
     tag = f"{sys.implementation.cache_tag}.lark-{lark_version}.hcl2-{version('python-hcl2')}"
     name = f"hcl-grammar.{tag}.bin"
     user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
-    return [
-        Path(cache_from_source(__file__)).with_name(name),
-        Path(user, "a3s-gateway", name),
-    ]
+    folders = [Path(cache_from_source(__file__)).parent, Path(user, "a3s-gateway")]
+    return [folder / name for folder in folders if folder.is_absolute()]
 
 
 def _is_trusted(path: Path) -> bool:

@@ -50,10 +50,17 @@ _Tree = Tree[Token]
 
 @frozen
 class Parsed:
-    """What a text says, as far as it can be understood, and what is wrong with its syntax."""
+    """
+    What a text says, as far as it can be understood, and what is wrong with its syntax.
+
+    Attributes:
+        secrets: Where values of secret keys stand, in a text that does not parse.
+
+    """
 
     body: Body
     faults: tuple[Diagnostic, ...] = ()
+    secrets: tuple[Span, ...] = ()
 
 
 def parse(text: str, path: str) -> Parsed:
@@ -71,8 +78,8 @@ def parse(text: str, path: str) -> Parsed:
             # The grammar wants a line break at the end, as hcl2's own entry point knows.
             tree = parser().parse(text + "\n")
         except UnexpectedInput as error:
-            fault = explain(text, path, error)
-            return Parsed(Body((), Span(path, 1, 1)), (fault,))
+            fault, secrets = explain(text, path, error)
+            return Parsed(Body((), Span(path, 1, 1)), (fault,), secrets)
         converter = _Converter(path)
         start = Span(path, 1, 1)
         try:

@@ -2,244 +2,295 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from attrs import frozen
 from lark import Token
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput
+from lark.exceptions import UnexpectedInput
 
 from a3s_gateway.hcl.diagnostics import Diagnostic, Note, Span
 from a3s_gateway.hcl.grammar import parser
 from a3s_gateway.hcl.secrets import SECRET_NAMES
 from a3s_gateway.hcl.strings import unclosed
 
-_OPENING = {"LBRACE": "}", "LSQB": "]", "LPAR": ")", "INTERP_START": "}"}
+_CLOSES = {"LBRACE": "}", "LSQB": "]", "LPAR": ")", "INTERP_START": "}"}
 _CLOSING = {"RBRACE": "}", "RSQB": "]", "RPAR": ")"}
-_BODY_HINTS = {
+_STRING = {"DBLQUOTE", "STRING_CHARS", "ESCAPED_INTERPOLATION", "ESCAPED_DIRECTIVE"}
+_LABELS = {"NAME"} | _STRING
+# The lexer takes what it does not know for the inside of a string, to the end of the line.
+_FIRST_WORD = re.compile(r"'[^'\n]*'|`[^`\n]*`|/\*|<<-?\w*|[^\W\d]\w*|\d\w*|[=!<>]=|\S")
+
+_TO_THE_END = 10_000  # characters; no line is longer, and if one is, its end is not shown
+_QUOTES = "strings are written in double quotes"
+_STATEMENT_HINTS = {
     ",": "attributes of a block are separated by line breaks, without commas",
     ";": "HCL needs no semicolons; put each attribute on a line of its own",
     "{": 'a block begins with its name, such as routers "api" { ... }',
     '"': "the name of an attribute or a block is written without quotes",
-    "'": "strings are written in double quotes",
-    "`": "strings are written in double quotes; backticks belong inside a rule",
+    "'": _QUOTES,
+    "`": f"{_QUOTES}; backticks belong inside a rule",
 }
+_EXPECTED = (  # the first whose words the parser would all accept
+    ({"EQ", "LBRACE"}, '"=" or "{"'),
+    ({"EQ", "COLON"}, '"=" after the key'),
+    ({"COMMA", "RSQB"}, '"," or "]"'),
+    ({"COMMA", "RPAR"}, '"," or ")"'),
+    ({"DBLQUOTE", "INT_LITERAL", "COMMA"}, '"," or a key'),
+    ({"DBLQUOTE", "INT_LITERAL", "RBRACE"}, "a key"),
+    ({"DBLQUOTE", "INT_LITERAL"}, "a value"),
+    ({"NAME", "NL_OR_COMMENT"}, "the name of an attribute or a block"),
+    ({"RBRACE"}, '"}"'),
+)
 
 
-def explain(text: str, path: str, error: UnexpectedInput) -> Diagnostic:
-    """Turn the parser's complaint into one fault: what was found, what was expected, what to do."""
-    if isinstance(error, UnexpectedCharacters):
-        return Diagnostic(
-            Span(path, error.line, error.column), f"unexpected character {error.char!r}"
-        )
-    return _Error(text, path, error).fault()
+def explain(text: str, path: str, error: UnexpectedInput) -> tuple[Diagnostic, tuple[Span, ...]]:
+    """
+    Turn the parser's complaint into one fault: what was found, what was expected, what to do.
+
+    Returns:
+        The fault, and where the text has secrets, as far as it could be read.
+
+    """
+    case = _case(text, path, error)
+    found = (explanation(case) for explanation in _EXPLANATIONS)
+    return next(each for each in found if each is not None), tuple(_secrets(case))
 
 
-class _Error:
-    """One syntax error with the words before it, as the parser saw them."""
+@frozen
+class _Case:
+    """
+    One syntax error.
 
-    def __init__(self, text: str, path: str, error: UnexpectedInput) -> None:
-        self.path = path
-        self.before, self.accepted = _replay(text)
-        token = error.token  # type: ignore[attr-defined]
-        self.at_end = token.type == "$END"
-        lines = text.split("\n")
-        self.found = "" if self.at_end else _first_word(str(token))
-        line, column = error.line, error.column
-        if self.at_end:
-            last = max((i for i, each in enumerate(lines, 1) if each.strip()), default=1)
-            line, column = last, len(lines[last - 1].rstrip()) + 1
-        self.span = Span(path, line, column + _leading(token), max(len(self.found), 1))
+    Attributes:
+        span: Where it is; at the end of the text, just after its last character.
+        found: The unexpected word; empty at the end of the text or of a line.
+        before: The words read so far, without line breaks at the end.
+        accepted: Names of the words that could have followed.
 
-    def fault(self) -> Diagnostic:
-        return (
-            self._unclosed_string()
-            or self._same_line()
-            or self._unclosed_bracket()
-            or self._unopened_bracket()
-            or self._missing_value()
-            or self._unterminated()
-            or self._general()
-        )
+    """
 
-    def _unclosed_string(self) -> Diagnostic | None:
-        """A forgotten quote makes a string of all up to the next one; that is where the error is."""
-        opening: Token | None = None
+    span: Span
+    found: str
+    is_at_end: bool
+    before: list[Token]
+    accepted: set[str]
+
+    def place(self, token: Token) -> Span:
+        return _place(token, self.span.path)
+
+    def opened(self) -> list[Token]:
+        """List the brackets that are open at the error, the innermost last."""
+        found: list[Token] = []
         for token in self.before:
-            if token.type == "DBLQUOTE":
-                opening = token if opening is None else None
-            elif opening is not None and token.type == "STRING_CHARS" and "\n" in token:
-                return unclosed(self._place(opening))
-        if opening is not None and (self.at_end or "\n" in self.found):
-            return unclosed(self._place(opening))
-        return None
+            if token.type in _CLOSES:
+                found.append(token)
+            elif token.type in _CLOSING and found:
+                found.pop()
+        return found
 
-    def _same_line(self) -> Diagnostic | None:
-        """A bare word after a complete value begins a new statement, for the parser's taste."""
-        if "LBRACE" not in self.accepted or self.found == "{":
-            return None
-        start = len(self.before)
-        while start and self.before[start - 1].type in {"NAME", "DBLQUOTE", "STRING_CHARS"}:
-            start -= 1
-        head = self.before[start:]
-        if not start or not head:
-            return None
-        previous = self.before[start - 1]
-        if previous.type in {"NL_OR_COMMENT", "LBRACE"} or previous.end_line != head[0].line:
-            return self._block_without_brace(head)
-        hint = self._value_hint(previous, head[0])
-        return Diagnostic(self._place(head[0]), "expected a line break after the value", hint)
+    @property
+    def is_secret(self) -> bool:
+        """Tell whether the last value begun is that of a secret."""
+        signs = [at for at, token in enumerate(self.before) if token.type in {"EQ", "COLON"}]
+        return bool(signs) and str(self.before[signs[-1] - 1]) in SECRET_NAMES
 
-    def _value_hint(self, previous: Token, word: Token) -> str:
-        if previous.type in {"INT_LITERAL", "FLOAT_LITERAL"} and previous.end_column == word.column:
-            return "a number with a unit is text and needs quotes"
-        if previous.type == "NAME":
-            return "put text in double quotes"
-        return "put each attribute on a line of its own"
+    def describe(self) -> str:
+        if self.found == '"':
+            return "a double quote"
+        if self.found:
+            return f'"{self.found}"'
+        return "the end of the file" if self.is_at_end else "the end of the line"
 
-    def _block_without_brace(self, head: Sequence[Token]) -> Diagnostic:
-        name = str(head[0])
-        hint = f"write {name} = ... for an attribute, or {name} {{ ... }} for a block"
-        if self.found == "=":
-            hint = f"an attribute has one name: {name} = ..."
-        found = "the end of the line" if self.at_end or self.found == "" else f'"{self.found}"'
-        span = self._place(head[0]) if self.at_end else self.span
-        return Diagnostic(span, f'expected "=" or "{{" after "{name}", found {found}', hint)
 
-    def _unclosed_bracket(self) -> Diagnostic | None:
-        opened = self._open_brackets()
-        if not self.at_end or not opened:
-            return None
-        place = self._place(opened[-1])
-        hint = f'add a "{_OPENING[opened[-1].type]}" where it should end'
-        return Diagnostic(place, f'this "{opened[-1]}" is never closed', hint)
-
-    def _unopened_bracket(self) -> Diagnostic | None:
-        if self.found not in _CLOSING.values():
-            return None
-        opened = self._open_brackets()
-        if not opened:
-            hint = "remove it, or look for a missing opening above"
-            return Diagnostic(self.span, f'nothing is open that this "{self.found}" closes', hint)
-        wanted = _OPENING[opened[-1].type]
-        if wanted == self.found:
-            return None
-        note = Note(self._place(opened[-1]), f'the "{opened[-1]}" is here')
-        return Diagnostic(self.span, f'expected "{wanted}", found "{self.found}"', notes=(note,))
-
-    def _missing_value(self) -> Diagnostic | None:
-        last = next((t for t in reversed(self.before) if t.type != "NL_OR_COMMENT"), None)
-        if last is None or last.type not in {"EQ", "COLON"} or self.found:
-            return None
-        place = self._place(last)
-        name = str(self.before[self.before.index(last) - 1])
-        return Diagnostic(place, f'expected a value after "{name} ="')
-
-    def _unterminated(self) -> Diagnostic | None:
-        if self.found.startswith("/*"):
-            return Diagnostic(self.span, "this comment is never closed", "end it with */")
-        if self.found.startswith("<<"):
-            marker = self.found.lstrip("<-")
-            hint = f"put {marker} alone on a line after the text" if marker else ""
-            return Diagnostic(self.span, "this heredoc is never closed", hint)
-        return None
-
-    def _general(self) -> Diagnostic:
-        if self._is_secret():
-            hint = "strings are written in double quotes, and lists with commas"
-            return Diagnostic(self.span, "unexpected text in the value of a secret", hint)
-        found = "the end of the file" if self.at_end else f'"{self.found}"'
-        message = f"unexpected {found}"
-        expected = self._expected()
-        if expected:
-            message = f"expected {expected}, found {found}"
-        return Diagnostic(self.span, message, self._hint())
-
-    def _expected(self) -> str:
-        accepted = self.accepted
-        if "EQ" in accepted and "LBRACE" in accepted:
-            return '"=" or "{"'
-        if {"EQ", "COLON"} <= accepted:
-            return '"=" after the key'
-        if {"COMMA", "RSQB"} <= accepted:
-            return '"," or "]"'
-        if {"COMMA", "RPAR"} <= accepted:
-            return '"," or ")"'
-        if {"DBLQUOTE", "INT_LITERAL"} <= accepted and "EQ" not in accepted:
-            return "a key" if "COMMA" in accepted else "a value"
-        if {"NAME", "NL_OR_COMMENT"} <= accepted:
-            return "the name of an attribute or a block"
-        if accepted == {"RBRACE"}:
-            return '"}"'
-        return ""
-
-    def _hint(self) -> str:
-        accepted = self.accepted
-        if self.found == ":" and "EQ" in accepted:
-            return "HCL writes name = value"
-        if self.found.startswith("'"):
-            return _BODY_HINTS["'"]
-        if "INT_LITERAL" in accepted and self.found.startswith("`"):
-            return _BODY_HINTS["`"]
-        if self._inside_interpolation():
-            return 'inside ${...} stands a name, or a function: ${env("NAME", "default")}'
-        if self.found == "{" and not self.before:
-            return "this looks like JSON; a configuration is written in HCL: name = value"
-        if {"NAME", "NL_OR_COMMENT"} <= accepted:
-            return _BODY_HINTS.get(self.found[:1], "")
-        return ""
-
-    def _inside_interpolation(self) -> bool:
-        opened = self._open_brackets()
-        return bool(opened) and opened[-1].type == "INTERP_START"
-
-    def _is_secret(self) -> bool:
-        """Tell whether the error is in the value of a key that holds a secret."""
-        name = next(
-            (
-                a
-                for a, b in zip(self.before[-2::-1], self.before[::-1], strict=False)
-                if b.type == "EQ"
-            ),
-            None,
-        )
-        in_value = "INT_LITERAL" in self.accepted or "RSQB" in self.accepted
-        return name is not None and str(name) in SECRET_NAMES and in_value
-
-    def _open_brackets(self) -> list[Token]:
-        opened: list[Token] = []
-        for token in self.before:
-            if token.type in _OPENING:
-                opened.append(token)
-            elif token.type in _CLOSING and opened:
-                opened.pop()
-        return opened
-
-    def _place(self, token: Token) -> Span:
-        assert token.line is not None
-        assert token.column is not None
-        text = str(token)
-        word = text.strip() or text
-        return Span(self.path, token.line, token.column + _leading(token), len(word.split("\n")[0]))
+def _case(text: str, path: str, error: UnexpectedInput) -> _Case:
+    before, accepted = _replay(text)
+    token: Token | None = getattr(error, "token", None)
+    if token is not None and token.type == "$END":
+        lines = text.rstrip().split("\n")
+        span = Span(path, len(lines), len(lines[-1]) + 1)
+        return _Case(span, "", is_at_end=True, before=before, accepted=accepted)
+    start = error.pos_in_stream or 0
+    if before and before[-1].start_pos == start:
+        del before[-1]
+    line = text[start:].split("\n", maxsplit=1)[0]
+    word = _FIRST_WORD.search(line)
+    first, end = word.span() if word else (0, 1)
+    span = Span(path, error.line, error.column + first, end - first)
+    found = word.group() if word else ""
+    return _Case(span, found, is_at_end=False, before=before, accepted=accepted)
 
 
 def _replay(text: str) -> tuple[list[Token], set[str]]:
-    """Read the text once more, word by word: returns those before the error, and what could follow."""
+    """Read the text once more, word by word: return those read, and what could have followed."""
     run: Any = parser().parse_interactive(text + "\n")
     before: list[Token] = []
     try:
         before.extend(run.iter_parse())
+        while before and before[-1].type == "NL_OR_COMMENT":
+            del before[-1]
         run.feed_eof()
     except UnexpectedInput:
         pass
     return before, set(run.accepts())
 
 
-def _leading(token: Token) -> int:
-    text = str(token)
-    return len(text) - len(text.lstrip(" \t")) if text.strip() else 0
+def _place(token: Token, path: str) -> Span:
+    assert token.line is not None
+    assert token.column is not None
+    word = token.split("\n")[0]
+    blanks = len(word) - len(word.lstrip())
+    return Span(path, token.line, token.column + blanks, max(len(word) - blanks, 1))
 
 
-def _first_word(text: str) -> str:
-    """Return what to call the unexpected text: up to the first blank, or its only character."""
-    words = text.split()
-    return words[0] if words else ""
+def _unclosed_string(case: _Case) -> Diagnostic | None:
+    """Find a forgotten quote: it makes a string of all up to the next one, lines further."""
+    opening: Token | None = None
+    for token in case.before:
+        if token.type == "DBLQUOTE":
+            opening = token if opening is None else None
+        elif opening is not None and token.type == "STRING_CHARS" and "\n" in token:
+            return unclosed(case.place(opening))
+    if opening is not None and case.is_at_end:
+        return unclosed(case.place(opening))
+    return None
+
+
+def _trailing_words(case: _Case) -> Diagnostic | None:
+    """Find words after a complete value: for the parser they begin a block that has no brace."""
+    if "LBRACE" not in case.accepted or "INT_LITERAL" in case.accepted or case.found == "{":
+        return None
+    start = len(case.before)
+    while start and case.before[start - 1].type in _LABELS:
+        start -= 1
+    head = case.before[start:]
+    if start and case.before[start - 1].type in {"EQ", "COLON"}:
+        # The words begin with the value itself, which is a name or a string.
+        quotes = [at for at, token in enumerate(head) if token.type == "DBLQUOTE"]
+        value = quotes[1] + 1 if head[0].type == "DBLQUOTE" else 1
+        start, head = start + value, head[value:]
+    if not head:
+        return None
+    previous = case.before[start - 1] if start else None
+    if previous is None or previous.end_line != head[0].line or previous.type == "LBRACE":
+        return _block_without_brace(case, str(head[0]), head[0])
+    if previous.end_column == head[0].column and not case.is_secret:
+        return _text_without_quotes(case, previous, head[0])
+    hint = "put each attribute on a line of its own"
+    if previous.type == "NAME":
+        hint = "put text in double quotes"
+    return Diagnostic(case.place(head[0]), "expected a line break after the value", hint)
+
+
+def _text_without_quotes(case: _Case, number: Token, word: Token) -> Diagnostic:
+    span = case.place(number)
+    whole = Span(span.path, span.line, span.column, len(number) + len(word))
+    return Diagnostic(whole, f"{number}{word} is no number", f'text needs quotes: "{number}{word}"')
+
+
+def _block_without_brace(case: _Case, name: str, token: Token) -> Diagnostic:
+    hint = f"write {name} = ... for an attribute, or {name} {{ ... }} for a block"
+    if case.found == "=" and case.before[-1] is not token:
+        hint = f"an attribute has one name: {name} = ..."
+    elif case.found == ":":
+        hint = f"HCL writes {name} = ..."
+    span = case.place(token) if case.is_at_end else case.span
+    message = f'expected "=" or "{{" after "{name}", found {case.describe()}'
+    return Diagnostic(span, message, hint)
+
+
+def _unclosed_bracket(case: _Case) -> Diagnostic | None:
+    opened = case.opened()
+    if not case.is_at_end or not opened:
+        return None
+    hint = f'add a "{_CLOSES[opened[-1].type]}" where it should end'
+    return Diagnostic(case.place(opened[-1]), f'this "{opened[-1]}" is never closed', hint)
+
+
+def _wrong_bracket(case: _Case) -> Diagnostic | None:
+    if case.found not in _CLOSING.values():
+        return None
+    opened = case.opened()
+    if not opened:
+        hint = "remove it, or look for a missing opening above"
+        return Diagnostic(case.span, f'nothing is open that this "{case.found}" closes', hint)
+    wanted = _CLOSES[opened[-1].type]
+    if wanted == case.found:
+        return None
+    note = Note(case.place(opened[-1]), f'the "{opened[-1]}" to be closed')
+    message = f'expected "{wanted}", found "{case.found}"'
+    return Diagnostic(case.span, message, notes=(note,))
+
+
+def _missing_value(case: _Case) -> Diagnostic | None:
+    if case.found or len(case.before) < 2 or case.before[-1].type not in {"EQ", "COLON"}:
+        return None
+    name, sign = case.before[-2:]
+    return Diagnostic(case.place(sign), f'expected a value after "{name} {sign.strip()}"')
+
+
+def _unterminated(case: _Case) -> Diagnostic | None:
+    if case.found == "/*":
+        return Diagnostic(case.span, "this comment is never closed", "end it with */")
+    if case.found.startswith("<<"):
+        marker = case.found.lstrip("<-")
+        hint = f"put {marker} alone on a line after the text" if marker else ""
+        return Diagnostic(case.span, "this heredoc is never closed", hint)
+    return None
+
+
+def _in_secret(case: _Case) -> Diagnostic | None:
+    """Say nothing of what is found in the value of a secret."""
+    if not case.is_secret or case.is_at_end:
+        return None
+    if not case.accepted & {"INT_LITERAL", "RSQB", "STRING_CHARS"}:
+        return None
+    hint = f"{_QUOTES}, and lists with commas"
+    return Diagnostic(case.span, "unexpected text in a secret value", hint)
+
+
+def _secrets(case: _Case) -> Iterator[Span]:
+    """List the strings of secret values, and what follows an error in one of them."""
+    is_secret = False
+    for token, following in zip(case.before, [*case.before[1:], None], strict=True):
+        if following is not None and following.type in {"EQ", "COLON"}:
+            is_secret = str(token) in SECRET_NAMES
+        elif is_secret and token.type == "STRING_CHARS":
+            yield case.place(token)
+    if case.is_secret:
+        yield Span(case.span.path, case.span.line, case.span.column, _TO_THE_END)
+
+
+def _anything_else(case: _Case) -> Diagnostic:
+    expected = next((name for words, name in _EXPECTED if words <= case.accepted), "")
+    message = f"unexpected {case.describe()}"
+    if expected:
+        message = f"expected {expected}, found {case.describe()}"
+    return Diagnostic(case.span, message, _hint(case))
+
+
+def _hint(case: _Case) -> str:
+    opened = case.opened()
+    if opened and opened[-1].type == "INTERP_START":
+        return 'inside ${...} stands a name, or a function: ${env("NAME", "default")}'
+    if case.found == "{" and not case.before:
+        return "this looks like JSON; a configuration is written in HCL: name = value"
+    if case.found == ":" and "EQ" in case.accepted:
+        return "HCL writes name = value"
+    is_statement = {"NL_OR_COMMENT", "NAME"} <= case.accepted and "DBLQUOTE" not in case.accepted
+    if is_statement or case.found[:1] in {"'", "`"}:
+        return _STATEMENT_HINTS.get(case.found[:1], "")
+    return ""
+
+
+_EXPLANATIONS: tuple[Callable[[_Case], Diagnostic | None], ...] = (
+    _unclosed_string,
+    _in_secret,
+    _trailing_words,
+    _unclosed_bracket,
+    _wrong_bracket,
+    _missing_value,
+    _unterminated,
+    _anything_else,
+)

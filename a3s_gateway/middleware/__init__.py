@@ -1,7 +1,40 @@
-"""Steps around a request: one file per type."""
+"""Steps around a request: one file per type, which holds its configuration and its work."""
 
 from __future__ import annotations
 
+from a3s_gateway.middleware import (
+    api_key,
+    basic_auth,
+    body_limit,
+    circuit_breaker,
+    compress,
+    cors,
+    forward_auth,
+    headers,
+    ip_allow,
+    jwt,
+    rate_limit,
+    rate_limit_redis,
+    retry,
+    strip_prefix,
+    tcp_filter,
+)
 from a3s_gateway.plugin import Plugin
 
-PLUGINS: tuple[Plugin, ...] = ()
+PLUGINS: tuple[Plugin, ...] = (
+    api_key.PLUGIN,
+    basic_auth.PLUGIN,
+    body_limit.PLUGIN,
+    circuit_breaker.PLUGIN,
+    compress.PLUGIN,
+    cors.PLUGIN,
+    forward_auth.PLUGIN,
+    headers.PLUGIN,
+    ip_allow.PLUGIN,
+    jwt.PLUGIN,
+    rate_limit.PLUGIN,
+    rate_limit_redis.PLUGIN,
+    retry.PLUGIN,
+    strip_prefix.PLUGIN,
+    tcp_filter.PLUGIN,
+)

@@ -1,0 +1,59 @@
+"""A configuration as JSON-able values, every key present and every secret masked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from a3s_gateway.config.schema import (
+    BlockKind,
+    BlocksKind,
+    Json,
+    Key,
+    ListKind,
+    MapKind,
+    PluginKind,
+    ScalarKind,
+    Section,
+    schema,
+)
+
+MASK = "********"  # says that something is set, and not how long it is
+
+
+def dump(section: Section) -> dict[str, Json]:
+    """
+    Return the keys of a section in the order declared: `None` for what is not set.
+
+    Values are those in force: durations in seconds, sizes in bytes. A named block is an entry of
+    an object; a middleware has its `type` and the keys of that type side by side.
+    """
+    return {
+        key.name: _value(key, getattr(section, key.attribute))
+        for key in schema(type(section)).values()
+    }
+
+
+def _value(key: Key, value: Any) -> Json:
+    if value is None:
+        return None
+    if key.is_secret:
+        return [MASK for _ in value] if isinstance(value, tuple) else MASK
+    match key.kind:
+        case ScalarKind(show=show):
+            return show(value)
+        case ListKind(item=item):
+            return [item.show(each) for each in value]
+        case MapKind(item=item):
+            return {name: item.show(each) for name, each in value.items()}
+    return _blocks(key, value)
+
+
+def _blocks(key: Key, value: Any) -> Json:
+    match key.kind:
+        case BlockKind():
+            return dump(value)
+        case BlocksKind():
+            return [dump(each) for each in value]
+        case PluginKind():
+            return {name: dump(each) | dump(each.config) for name, each in value.items()}
+    return {name: dump(each) for name, each in value.items()}
