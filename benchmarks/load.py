@@ -120,6 +120,20 @@ def take_sample(
 
 def check_answer(server: Server, scenario: Scenario, cert: Path) -> None:
     """Ask once, by hand: the comparison is void if somebody answers something else."""
+    expected = 200, scenario.answer
+    try:
+        answer = ask(server, scenario, cert)
+    except (OSError, http.client.HTTPException) as error:
+        raise BenchmarkError(f"{server.name}, scenario {scenario.name}: {error!r}") from None
+    if answer != expected:
+        raise BenchmarkError(
+            f"{server.name}, scenario {scenario.name}: expected status and length"
+            f" {expected}, got {answer}"
+        )
+
+
+def ask(server: Server, scenario: Scenario, cert: Path) -> tuple[int, int]:
+    """Send one request; returns the answer's status and length."""
     connection: http.client.HTTPConnection
     if scenario.tls:
         trusting = ssl.create_default_context(cafile=cert)
@@ -132,11 +146,6 @@ def check_answer(server: Server, scenario: Scenario, cert: Path) -> None:
         method = "POST" if scenario.body else "GET"
         connection.request(method, scenario.path, scenario.body or None, {"Host": HOST})
         response = connection.getresponse()
-        answer = response.status, len(response.read())
+        return response.status, len(response.read())
     finally:
         connection.close()
-    if answer != (200, scenario.answer):
-        raise BenchmarkError(
-            f"{server.name}, scenario {scenario.name}: expected 200 with"
-            f" {scenario.answer} bytes, got {answer[0]} with {answer[1]}"
-        )
