@@ -4,9 +4,9 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels /src
 
 FROM python:3.13-slim
 COPY --from=build /wheels /wheels
-# The first parse builds the tables of HCL's grammar, a second's work, and keeps them in the image.
+# The tables of HCL's grammar are a second's work that every container would do at its start.
 RUN pip install --no-cache-dir /wheels/*.whl \
-    && python -c 'import hcl2; hcl2.parses_to_tree("")' \
+    && python -m a3s_gateway.hcl.grammar \
     && useradd --system --uid 10001 gateway
 USER 10001
 EXPOSE 8080

@@ -59,6 +59,8 @@ def free_port() -> int:
 def running(server: Server, core: int) -> Iterator[int]:
     """Run a server pinned to a core; yields its pid once it accepts connections."""
     command = [find_program("taskset"), "-c", str(core), *server.argv]
+    # Python keeps its bytecode, as it does where nobody says otherwise.
+    inherited = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
     with server.output.open("ab") as output:
         # A session of its own: Ctrl-C reaches this script alone, which then stops everything.
         process = subprocess.Popen(
@@ -66,7 +68,7 @@ def running(server: Server, core: int) -> Iterator[int]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **server.env},
+            env={**inherited, **server.env},
             start_new_session=True,
         )
     try:
