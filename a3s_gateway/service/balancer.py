@@ -15,7 +15,9 @@ from typing import Final, Protocol, Self
 
 from attrs import define, field
 
-from .backend import Backend
+from a3s_gateway.config.balancing import LoadBalancerConfig
+from a3s_gateway.plugin import Plugin
+from a3s_gateway.service.backend import Backend
 
 Random = Callable[[], float]  # uniform in [0, 1)
 
@@ -217,6 +219,10 @@ STRATEGIES: Final[dict[str, Callable[[Sequence[Backend], Random], Balancer]]] = 
     "random": RandomChoice,
     "p2c": PowerOfTwo.over,
 }
+
+PLUGINS: Final = tuple(
+    Plugin("balancer", name, LoadBalancerConfig, build) for name, build in STRATEGIES.items()
+)
 
 
 def balancer_for(strategy: str, backends: Sequence[Backend], random: Random) -> Balancer:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from a3s_gateway.config.observability import ACCESS_LOG_FIELDS
 from a3s_gateway.http import Body, Exchange, Header, Headers, Request
 from a3s_gateway.observability.access_log import FIELDS, AccessLogFormat, _Quoted
 
@@ -238,6 +239,11 @@ def test_each_field_can_stand_alone(name: str) -> None:
     for head in (request(), None):
         full = json.loads(render(JSON, head, exchange(code="X")))
         assert json.loads(render(alone, head, exchange(code="X"))) == {name: full[name]}
+
+
+def test_every_field_that_can_be_configured_is_there() -> None:
+    """What the configuration accepts is what there is, in the same order."""
+    assert tuple(FIELDS) == ACCESS_LOG_FIELDS
 
 
 def test_an_unknown_field_is_an_error_at_load() -> None:

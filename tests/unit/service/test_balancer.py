@@ -4,13 +4,16 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection
 from math import gcd
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from a3s_gateway.config.balancing import Strategy
 from a3s_gateway.service.backend import Backend
 from a3s_gateway.service.balancer import (
+    PLUGINS,
     STRATEGIES,
     Balancer,
     LeastConnections,
@@ -275,6 +278,12 @@ def test_two_choices_never_take_the_busiest() -> None:
         backend.in_flight = load
     counted = Counter(picks(balancer, 20_000))
     assert is_fair(counted, {"a": 3 / 6, "b": 2 / 6, "c": 1 / 6})
+
+
+def test_every_strategy_that_can_be_configured_is_there() -> None:
+    """What the configuration accepts can be built, under the same name, and nothing else."""
+    assert set(STRATEGIES) == set(get_args(Strategy))
+    assert {plugin.name: plugin.build for plugin in PLUGINS} == STRATEGIES
 
 
 def test_an_unknown_strategy_is_an_error() -> None:
