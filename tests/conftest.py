@@ -6,6 +6,7 @@ from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
+from twisted.trial.unittest import SynchronousTestCase
 
 # A deadline per example measures how busy the machine is.
 settings.register_profile("house", deadline=None, print_blob=True)
@@ -23,6 +24,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--forbid-skips"):
         config.pluginmanager.register(ForbidSkips(), "forbid-skips")
+
+
+@pytest.fixture(autouse=True)
+def _trial_files_are_temporary(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`self.mktemp()` of a trial case is a path in pytest's folder, not in the checkout."""
+    if request.cls is not None and issubclass(request.cls, SynchronousTestCase):
+        monkeypatch.setattr(
+            request.cls, "mktemp", lambda _: str(tmp_path_factory.mktemp("trial") / "temp")
+        )
 
 
 class ForbidSkips:

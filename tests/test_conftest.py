@@ -47,6 +47,20 @@ def test_a_forbidden_skip_fails_the_run(tmp_path: Path, kind: str) -> None:
     assert "no nginx" in run.stdout
 
 
+def test_what_a_trial_case_writes_goes_away(tmp_path: Path) -> None:
+    """A test that asks trial for a file name leaves nothing in the checkout."""
+    file = tmp_path / "test_writes.py"
+    file.write_text(
+        "from pathlib import Path\nfrom twisted.trial.unittest import TestCase\n"
+        "class T(TestCase):\n    def test_x(self): Path(self.mktemp()).write_text('')\n"
+    )
+    before = set(ROOT.iterdir())
+    run = run_pytest(file, "--basetemp", str(tmp_path / "temp"))
+    assert run.returncode == 0, run.stdout
+    assert [*tmp_path.glob("temp/trial*/temp")] != []
+    assert [path.name for path in set(ROOT.iterdir()) - before if "writes" in path.name] == []
+
+
 def test_elsewhere_a_skip_is_a_skip(tmp_path: Path) -> None:
     """A developer without nginx sees what was skipped, not a failure; xfail is no skip."""
     file = tmp_path / "test_skips.py"
