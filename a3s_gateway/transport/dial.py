@@ -119,6 +119,10 @@ class Dial(Pollable):
         self._targets = list(reversed(targets))
         self._try_last()
 
+    def seconds_left(self) -> float:
+        """Time until the deadline; not negative."""
+        return max(0.0, self._deadline - self._poller.reactor.seconds())
+
     def cancel(self) -> None:
         """Give up without calling back."""
         self._ended = True
@@ -192,8 +196,7 @@ class Dial(Pollable):
         self._failed(error)
 
     def _set_timer(self, shares: int) -> None:
-        left = self._deadline - self._poller.reactor.seconds()
-        self._timer.set(max(0.0, left / shares))
+        self._timer.set(self.seconds_left() / shares)
 
     def _close(self) -> None:
         if self._socket is not None:

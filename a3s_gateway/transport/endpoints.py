@@ -1,137 +1,44 @@
-"""The door of this package: endpoints that make our transports, or Twisted's where need be."""
+"""
+The door of this package: endpoints that make our transports, or Twisted's where there is no epoll.
+
+`stock=True` asks for Twisted's. Either way the contract is the same, so that protocols can be
+tested on both; a client's protocol is made when TLS is established and the server is checked.
+"""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from functools import partial
 
-from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, maybeDeferred
+from OpenSSL import SSL
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
     UNIXClientEndpoint,
     UNIXServerEndpoint,
+    wrapServerTLS,
 )
-from twisted.internet.error import CannotListenError, NoProtocol
-from twisted.internet.interfaces import (
-    IListeningPort,
-    IProtocol,
-    IProtocolFactory,
-    IStreamClientEndpoint,
-    IStreamServerEndpoint,
-)
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 
-from .addresses import RawAddress, StreamAddress, stream_address
-from .dial import Dial, Target, literal_target
-from .listener import Listener
+from .client import ClientEndpoint
+from .dial import literal_target
 from .listening import open_tcp, open_unix
-from .poller import HAS_EPOLL, Poller, Reactor, poller_for
-from .tcp import TcpConnection
+from .poller import HAS_EPOLL, Reactor, poller_for
+from .server import ServerEndpoint
+from .stock import ServerTls, StockTlsClientEndpoint
+from .tls import HANDSHAKE_TIMEOUT
+from .tls_client import ClientTls
+
+__all__ = [
+    "HAS_EPOLL",
+    "client_endpoint",
+    "server_endpoint",
+    "unix_client_endpoint",
+    "unix_server_endpoint",
+]
 
 BACKLOG = 1024  # connections in the kernel's queue; net.core.somaxconn may lower it
 CONNECT_TIMEOUT = 5.0  # seconds
-
-OpenSocket = Callable[[], tuple[socket.socket, Callable[[], None] | None]]
-
-
-@implementer(IStreamServerEndpoint)
-@frozen
-class ServerEndpoint:
-    """Listens with our transports; made by `server_endpoint` and `unix_server_endpoint`."""
-
-    reactor: Reactor
-    open_socket: OpenSocket
-    names: tuple[str, int | str]  # host and port, or "unix" and the path: for the error
-    max_connections: int | None
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """Open the socket and accept; fails with `CannotListenError`."""
-        return maybeDeferred(self._listen, protocolFactory)
-
-    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
-        poller = poller_for(self.reactor)
-        try:
-            sock, on_close = self.open_socket()
-        except OSError as error:
-            raise CannotListenError(*self.names, error) from error
-        listener = Listener(
-            poller,
-            sock,
-            factory,
-            partial(TcpConnection, poller),
-            max_connections=self.max_connections,
-            on_close=on_close,
-        )
-        listener.startListening()
-        return listener
-
-
-@implementer(IStreamClientEndpoint)
-@frozen
-class ClientEndpoint:
-    """Connects with our transports; made by `client_endpoint` and `unix_client_endpoint`."""
-
-    poller: Poller = field(repr=False)
-    target: Target | None  # None: the name has to be looked up each time
-    host: str
-    port: int
-    timeout: float
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect, and give the protocol; fails with a `ConnectError` or `DNSLookupError`."""
-        call = ConnectCall(self.poller, protocolFactory)
-        dial = Dial(self.poller, self.timeout, call.connected, call.failed)
-        call.deferred = Deferred(lambda _: call.cancel(dial))
-        protocolFactory.doStart()
-        if self.target is None:
-            dial.look_up(self.host, self.port)
-        else:
-            dial.try_all((self.target,))
-        return call.deferred
-
-
-@define(eq=False)
-class ConnectCall:
-    """One call of `connect`: what becomes of its factory and of its Deferred."""
-
-    poller: Poller
-    factory: IProtocolFactory
-    deferred: Deferred[IProtocol] = field(init=False)
-
-    def connected(self, sock: socket.socket, raw: RawAddress) -> None:
-        """Give the socket a protocol, and the caller the protocol."""
-        peer = stream_address(raw)
-        connection = TcpConnection(self.poller, sock, peer, self.factory.doStop)
-        try:
-            protocol = build_protocol(self.factory, peer)
-            connection.start(protocol)
-        except Exception:  # noqa: BLE001 - whatever the factory raises is the caller's to see
-            connection.abortConnection()
-            self.deferred.errback()
-        else:
-            self.deferred.callback(protocol)
-
-    def failed(self, error: Exception) -> None:
-        """Tell the caller."""
-        self.factory.doStop()
-        self.deferred.errback(error)
-
-    def cancel(self, dial: Dial) -> None:
-        """Give up, as the caller wishes."""
-        dial.cancel()
-        self.factory.doStop()
-
-
-def build_protocol(factory: IProtocolFactory, peer: StreamAddress) -> IProtocol:
-    """Make a protocol; raises `NoProtocol` when the factory declines."""
-    protocol = factory.buildProtocol(peer)
-    if protocol is None:
-        raise NoProtocol
-    return protocol
 
 
 def server_endpoint(
@@ -140,6 +47,8 @@ def server_endpoint(
     port: int,
     *,
     backlog: int = BACKLOG,
+    tls: SSL.Context | None = None,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
     max_connections: int | None = None,
     stock: bool = not HAS_EPOLL,
 ) -> IStreamServerEndpoint:
@@ -151,19 +60,27 @@ def server_endpoint(
         host: A literal address; empty for all of IPv4 and, where there is one, of IPv6.
         port: 0 lets the kernel choose.
         backlog: Connections that wait in the kernel's queue.
+        tls: Of `server_context`; `None` without TLS.
+        handshake_timeout: Seconds for the TLS handshake.
         max_connections: Open at a time; more wait in the kernel's queue. `None`: no limit.
-        stock: Use Twisted's own transports, which have no `max_connections`.
+        stock: Use Twisted's transports, which have neither of the last two limits.
 
     """
     if stock:
-        if ":" in host:
-            return TCP6ServerEndpoint(reactor, port, backlog, host)
-        return TCP4ServerEndpoint(reactor, port, backlog, host)
+        make = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+        endpoint: IStreamServerEndpoint = make(reactor, port, backlog, host)
+        return (
+            endpoint
+            if tls is None
+            else wrapServerTLS(ServerTls(tls), endpoint, IReactorTime(reactor))
+        )
     return ServerEndpoint(
-        reactor,
-        lambda: (open_tcp(host, port, backlog), None),
-        (host, port),
-        max_connections,
+        reactor=reactor,
+        open_socket=lambda: (open_tcp(host, port, backlog), None),
+        names=(host, port),
+        max_connections=max_connections,
+        tls=tls,
+        handshake_timeout=handshake_timeout,
     )
 
 
@@ -185,13 +102,18 @@ def unix_server_endpoint(
         backlog: Connections that wait in the kernel's queue.
         mode: Permissions of the file.
         max_connections: Open at a time; more wait in the kernel's queue. `None`: no limit.
-        stock: Use Twisted's own transports, which have no `max_connections`.
+        stock: Use Twisted's transports, which have no `max_connections`.
 
     """
     if stock:
         return UNIXServerEndpoint(reactor, path, backlog, mode)
     return ServerEndpoint(
-        reactor, lambda: open_unix(path, mode, backlog), ("unix", path), max_connections
+        reactor=reactor,
+        open_socket=lambda: open_unix(path, mode, backlog),
+        names=("unix", path),
+        max_connections=max_connections,
+        tls=None,
+        handshake_timeout=HANDSHAKE_TIMEOUT,
     )
 
 
@@ -201,6 +123,7 @@ def client_endpoint(
     port: int,
     *,
     timeout: float = CONNECT_TIMEOUT,
+    tls: ClientTls | None = None,
     stock: bool = not HAS_EPOLL,
 ) -> IStreamClientEndpoint:
     """
@@ -210,13 +133,22 @@ def client_endpoint(
         reactor: Where everything happens.
         host: A literal address, or a name, all of whose addresses are tried in turn.
         port: The server's.
-        timeout: Seconds until there has to be a connection, with all that it takes.
-        stock: Use Twisted's own transports.
+        timeout: Seconds for look-up, connection and TLS handshake together.
+        tls: Context and server name; `None` without TLS.
+        stock: Use Twisted's transports.
 
     """
     if stock:
-        return HostnameEndpoint(reactor, host, port, timeout)
-    return ClientEndpoint(poller_for(reactor), literal_target(host, port), host, port, timeout)
+        endpoint = HostnameEndpoint(reactor, host, port, timeout)
+        return endpoint if tls is None else _stock_tls(reactor, endpoint, tls, timeout)
+    return ClientEndpoint(
+        poller=poller_for(reactor),
+        target=literal_target(host, port),
+        host=host,
+        port=port,
+        timeout=timeout,
+        tls=tls,
+    )
 
 
 def unix_client_endpoint(
@@ -224,6 +156,7 @@ def unix_client_endpoint(
     path: str,
     *,
     timeout: float = CONNECT_TIMEOUT,
+    tls: ClientTls | None = None,
     stock: bool = not HAS_EPOLL,
 ) -> IStreamClientEndpoint:
     """
@@ -232,10 +165,25 @@ def unix_client_endpoint(
     Args:
         reactor: Where everything happens.
         path: Of the socket's file.
-        timeout: Seconds until there has to be a connection, with all that it takes.
-        stock: Use Twisted's own transports.
+        timeout: Seconds for connection and TLS handshake together.
+        tls: Context and server name; `None` without TLS.
+        stock: Use Twisted's transports.
 
     """
     if stock:
-        return UNIXClientEndpoint(reactor, path, timeout)
-    return ClientEndpoint(poller_for(reactor), (socket.AF_UNIX, path), path, 0, timeout)
+        endpoint = UNIXClientEndpoint(reactor, path, timeout)
+        return endpoint if tls is None else _stock_tls(reactor, endpoint, tls, timeout)
+    return ClientEndpoint(
+        poller=poller_for(reactor),
+        target=(socket.AF_UNIX, path),
+        host=path,
+        port=0,
+        timeout=timeout,
+        tls=tls,
+    )
+
+
+def _stock_tls(
+    reactor: Reactor, endpoint: IStreamClientEndpoint, tls: ClientTls, timeout: float
+) -> IStreamClientEndpoint:
+    return StockTlsClientEndpoint(IReactorTime(reactor), endpoint, tls, timeout)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import cast
+from collections.abc import Callable
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableProtocol,
     ILoggingContext,
-    IProducer,
     IProtocol,
     IPushProducer,
     ISystemHandle,
@@ -24,16 +21,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .addresses import StreamAddress
+from .consumer import READ_CLOSED, WRITE_CLOSED, WRITE_CLOSING, Consumer
 from .poller import EPOLLIN, EPOLLOUT, Poller
-from .sockets import close_orderly, close_with_reset, next_block
-from .stream_socket import StreamSocket
+from .sockets import close_orderly, close_with_reset
 
 READ_SIZE = 64 * 1024  # bytes per recv
 BULK_READ_SIZE = 256 * 1024  # bytes per recv once reads come back full
-HIGH_WATER = 64 * 1024  # bytes unsent at which a push producer is paused; Twisted's bufferSize
 MAX_REST = 16 * 1024 * 1024  # bytes read after a failed send; the kernel's buffer is smaller
-
-READ_CLOSED, WRITE_CLOSING, WRITE_CLOSED = 1, 2, 4  # bits
 
 DONE = Failure(ConnectionDone())
 LOST = Failure(ConnectionLost())
@@ -49,7 +43,7 @@ bytes(4 * BULK_READ_SIZE)
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer, ISystemHandle, ILoggingContext)
-class TcpConnection(StreamSocket):  # type: ignore[override]  # or it is a Unix socket
+class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix socket
     """
     One connected stream socket; owns it, and closes it when the connection ends.
 
@@ -58,19 +52,10 @@ class TcpConnection(StreamSocket):  # type: ignore[override]  # or it is a Unix 
     """
 
     __slots__ = (
-        "_direct",
-        "_half_close",
         "_on_end",
-        "_producer",
-        "_producer_paused",
-        "_producer_pulled",
-        "_queue",
-        "_queued",
         "_read_size",
         "_reading",
         "_reason",
-        "connected",
-        "disconnecting",
         "protocol",
     )
 
@@ -95,18 +80,9 @@ class TcpConnection(StreamSocket):  # type: ignore[override]  # or it is a Unix 
         """
         super().__init__(poller, sock, peer)
         self.protocol = NOBODY
-        self.connected = True
-        self.disconnecting = False
         self._on_end = on_end
         self._reading = True
         self._read_size = READ_SIZE
-        self._direct = True  # bytes may go to the socket now: nothing waits before them
-        self._queue: deque[bytes | memoryview] | None = None
-        self._queued = 0
-        self._half_close = 0  # READ_CLOSED, WRITE_CLOSING, WRITE_CLOSED
-        self._producer: IPushProducer | None = None  # or a pulled one: it is never paused
-        self._producer_pulled = False
-        self._producer_paused = False
         self._reason: Failure | None = None
 
     # Reading
@@ -151,6 +127,9 @@ class TcpConnection(StreamSocket):  # type: ignore[override]  # or it is a Unix 
 
     def _hang_up(self) -> None:
         """Nobody reads, and the peer is gone: end, unless bytes wait to be read."""
+        if self._half_close & READ_CLOSED or self.disconnecting:
+            self._end_read(LOST)
+            return
         try:
             unread = self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -158,12 +137,13 @@ class TcpConnection(StreamSocket):  # type: ignore[override]  # or it is a Unix 
         except OSError:
             self._end_read(LOST)
             return
-        if self._half_close & READ_CLOSED or self.disconnecting:
-            self._end_read(LOST)
-        elif unread:
+        if unread:
             self._unwatch()  # the poller would repeat itself until a reader resumes
         else:
-            self._read_eof()
+            self._raw_eof()
+
+    def _raw_eof(self) -> None:
+        self._read_eof()
 
     def _read_eof(self) -> None:
         self._reading = False
@@ -195,121 +175,6 @@ class TcpConnection(StreamSocket):  # type: ignore[override]  # or it is a Unix 
         """Close, as `loseConnection`."""
         self.loseConnection()
 
-    # Writing
-
-    def write(self, data: bytes) -> None:
-        """Send at once; what the kernel does not take is kept and sent when it does."""
-        if not self._direct:
-            self._write_later(data)
-            return
-        try:
-            sent = self._socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._end_write()
-            return
-        if sent != len(data):
-            self._enqueue(memoryview(data)[sent:] if sent else data)
-
-    def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Write the pieces as one."""
-        self.write(b"".join(iovec))
-
-    @property
-    def bufferedBytes(self) -> int:
-        """Bytes written that the kernel has not taken yet."""
-        return self._queued
-
-    def _write_later(self, data: bytes) -> None:
-        """Queue, unless the end was asked for; a producer still registered may go on."""
-        if not data or not self.connected or self._half_close & WRITE_CLOSED:
-            return
-        closing = self.disconnecting or self._half_close & WRITE_CLOSING
-        if not closing or self._producer is not None:
-            self._enqueue(bytes(data))
-
-    def _enqueue(self, data: bytes | memoryview) -> None:
-        if self._queue is None:
-            self._queue = deque()
-        self._queue.append(data)
-        self._queued += len(data)
-        self._direct = False
-        self._watch_writing()
-        if self._queued > HIGH_WATER and not self._producer_paused and not self._producer_pulled:
-            producer = self._producer
-            if producer is not None:
-                self._producer_paused = True
-                producer.pauseProducing()
-
-    def _watch_writing(self) -> None:
-        if not self._interest & EPOLLOUT:
-            self._watch(self._interest | EPOLLOUT)
-
-    def _flush(self) -> None:
-        queue = self._queue
-        assert queue is not None
-        while queue:
-            block = next_block(queue)
-            try:
-                sent = self._socket.send(block)
-            except BlockingIOError:
-                return
-            except OSError:
-                self._end_write()
-                return
-            self._queued -= sent
-            if sent < len(block):
-                queue[0] = memoryview(block)[sent:]
-                return
-            queue.popleft()
-        self._drained()
-
-    def _drained(self) -> None:
-        """Nothing waits to be sent: let the producer go on, or close what was to be closed."""
-        self._queue = None
-        if self._interest & EPOLLOUT:
-            self._watch(self._interest & ~EPOLLOUT)
-        producer = self._producer
-        if producer is not None:
-            if self._producer_pulled or self._producer_paused:
-                self._producer_paused = False
-                self._direct = not self._producer_pulled
-                producer.resumeProducing()
-            else:
-                self._direct = True
-        elif self.disconnecting:
-            self._end(DONE)
-        elif self._half_close & WRITE_CLOSING:
-            self._close_write()
-        else:
-            self._direct = True
-
-    # Producers
-
-    def registerProducer(self, producer: IProducer, streaming: bool) -> None:  # noqa: FBT001
-        """Let a producer feed this connection: pushed (`streaming`) or pulled."""
-        if self._producer is not None:
-            raise RuntimeError(f"{self._producer!r} is still registered, so {producer!r} cannot be")
-        if not self.connected:
-            producer.stopProducing()
-            return
-        pushing = cast("IPushProducer", producer)
-        self._producer = pushing
-        self._producer_paused = False
-        self._producer_pulled = not streaming
-        if not streaming:
-            self._direct = False  # so that each write comes back as a request for more
-            pushing.resumeProducing()
-
-    def unregisterProducer(self) -> None:
-        """Forget the producer; what was to be closed after its last write is closed."""
-        self._producer = None
-        self._producer_pulled = False
-        self._producer_paused = False
-        if self.connected and not self._queue:
-            self._drained()
-
     # Closing
 
     def loseConnection(self) -> None:
@@ -321,7 +186,7 @@ class TcpConnection(StreamSocket):  # type: ignore[override]  # or it is a Unix 
         if self._producer is None:
             self._direct = False
             if not self._queue:
-                self._end(DONE)
+                self._finish()
 
     def loseWriteConnection(self) -> None:
         """Close the sending half when everything is sent and no producer is registered."""
@@ -330,7 +195,7 @@ class TcpConnection(StreamSocket):  # type: ignore[override]  # or it is a Unix 
         self._half_close |= WRITE_CLOSING
         if self._producer is None:
             self._direct = False
-            if not self._queue:
+            if not self._queue and self._established:
                 self._close_write()
 
     def abortConnection(self) -> None:
@@ -344,6 +209,9 @@ class TcpConnection(StreamSocket):  # type: ignore[override]  # or it is a Unix 
     def on_failure(self, failure: Failure) -> None:
         """Close now; the protocol is told `failure`."""
         self._end_read(failure)
+
+    def _finish(self) -> None:
+        self._end(DONE)
 
     def _close_write(self) -> None:
         self._direct = False

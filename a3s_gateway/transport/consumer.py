@@ -1,0 +1,178 @@
+"""The sending half of a transport: what the kernel does not take, and who produces it."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Iterable
+from typing import cast
+
+from twisted.internet.interfaces import IProducer, IPushProducer
+
+from .addresses import StreamAddress
+from .poller import EPOLLOUT, Poller
+from .sockets import next_block
+from .stream_socket import StreamSocket
+
+HIGH_WATER = 64 * 1024  # bytes unsent at which a push producer is paused; Twisted's bufferSize
+
+READ_CLOSED, WRITE_CLOSING, WRITE_CLOSED = 1, 2, 4  # bits
+
+
+class Consumer(StreamSocket):
+    """Sends at once, keeps what the kernel does not take, and paces a producer by it."""
+
+    __slots__ = (
+        "_direct",
+        "_established",
+        "_half_close",
+        "_producer",
+        "_producer_paused",
+        "_producer_pulled",
+        "_queue",
+        "_queued",
+        "connected",
+        "disconnecting",
+    )
+
+    def __init__(self, poller: Poller, sock: socket.socket, peer: StreamAddress) -> None:
+        super().__init__(poller, sock, peer)
+        self.connected = True
+        self.disconnecting = False
+        self._established = True  # false during a TLS handshake
+        self._direct = True  # bytes may go to the socket now: nothing waits before them
+        self._queue: deque[bytes | memoryview] | None = None
+        self._queued = 0
+        self._half_close = 0  # READ_CLOSED, WRITE_CLOSING, WRITE_CLOSED
+        self._producer: IPushProducer | None = None  # or a pulled one: it is never paused
+        self._producer_pulled = False
+        self._producer_paused = False
+
+    def write(self, data: bytes) -> None:
+        """Send at once; what the kernel does not take is kept and sent when it does."""
+        if not self._direct:
+            self._write_later(data)
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._end_write()
+            return
+        if sent != len(data):
+            self._enqueue(memoryview(data)[sent:] if sent else data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Write the pieces as one."""
+        self.write(b"".join(iovec))
+
+    @property
+    def bufferedBytes(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        return self._queued
+
+    def _write_later(self, data: bytes) -> None:
+        """Queue, unless the end was asked for; a producer still registered may go on."""
+        if not data or not self.connected or self._half_close & WRITE_CLOSED:
+            return
+        closing = self.disconnecting or self._half_close & WRITE_CLOSING
+        if not closing or self._producer is not None:
+            self._enqueue(bytes(data))
+
+    def _enqueue(self, data: bytes | memoryview) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(data)
+        self._queued += len(data)
+        self._direct = False
+        if self._established:
+            self._watch_writing()
+        if self._queued > HIGH_WATER and not self._producer_paused and not self._producer_pulled:
+            producer = self._producer
+            if producer is not None:
+                self._producer_paused = True
+                producer.pauseProducing()
+
+    def _watch_writing(self) -> None:
+        if not self._interest & EPOLLOUT:
+            self._watch(self._interest | EPOLLOUT)
+
+    def _flush(self) -> None:
+        """Send what waits, as far as the kernel takes it."""
+        queue = self._queue
+        assert queue is not None
+        while queue:
+            block = next_block(queue)
+            sent = self._send_block(block)
+            if sent < 0:
+                return
+            self._queued -= sent
+            if sent < len(block):
+                queue[0] = memoryview(block)[sent:]
+                return
+            queue.popleft()
+        self._drained()
+
+    def _send_block(self, block: bytes | memoryview) -> int:
+        """Send; -1 when nothing could be sent, now or ever."""
+        try:
+            return self._socket.send(block)
+        except BlockingIOError:
+            return -1
+        except OSError:
+            self._end_write()
+            return -1
+
+    def _drained(self) -> None:
+        """Nothing waits to be sent: let the producer go on, or close what was to be closed."""
+        self._queue = None
+        if self._interest & EPOLLOUT:
+            self._watch(self._interest & ~EPOLLOUT)
+        producer = self._producer
+        if producer is not None:
+            self._direct = not self._producer_pulled
+            if self._producer_pulled or self._producer_paused:
+                self._producer_paused = False
+                producer.resumeProducing()
+        elif self.disconnecting:
+            self._finish()
+        elif self._half_close & WRITE_CLOSING:
+            self._close_write()
+        else:
+            self._direct = not self._half_close & WRITE_CLOSED
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:  # noqa: FBT001
+        """Let a producer feed this connection: pushed (`streaming`) or pulled."""
+        if self._producer is not None:
+            raise RuntimeError(f"{self._producer!r} is still registered, so {producer!r} cannot be")
+        if not self.connected:
+            producer.stopProducing()
+            return
+        pushing = cast("IPushProducer", producer)
+        self._producer = pushing
+        self._producer_paused = False
+        self._producer_pulled = not streaming
+        if not streaming:
+            self._direct = False  # so that each write comes back as a request for more
+            pushing.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer; what was to be closed after its last write is closed."""
+        self._producer = None
+        self._producer_pulled = False
+        self._producer_paused = False
+        if self.connected and self._established and not self._queue:
+            self._drained()
+
+    def _end_write(self) -> None:
+        """End after a failed send."""
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """Close the connection, now that all is sent."""
+        raise NotImplementedError
+
+    def _close_write(self) -> None:
+        """Close the sending half, now that all is sent."""
+        raise NotImplementedError

@@ -1,0 +1,88 @@
+"""TLS over Twisted's own transports, with the contract of ours."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from attrs import frozen
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.error import NoProtocol
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from .handshake import AfterHandshake
+from .tls_client import ClientTls
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+@frozen
+class ServerTls:
+    """Gives Twisted's TLS a connection with a context of ours."""
+
+    context: SSL.Context
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002
+        """Make a connection in memory."""
+        return SSL.Connection(self.context, None)
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class StockTlsClientEndpoint:
+    """Connects, shakes hands and checks the server before the protocol is made."""
+
+    clock: IReactorTime
+    endpoint: IStreamClientEndpoint
+    tls: ClientTls
+    timeout: float  # seconds, for all of it
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect, and give the protocol; fails as `ClientEndpoint.connect` does."""
+        done: Deferred[IProtocol] = Deferred(lambda _: connecting.cancel())
+        factory = StandInFactory(self.tls, protocolFactory, done)
+        connecting = wrapClientTLS(self.tls, self.endpoint, self.clock).connect(factory)
+        connecting.addErrback(lambda failure: None if done.called else done.errback(failure))
+        return done.addTimeout(self.timeout, self.clock)
+
+
+class StandInFactory(Factory):
+    """Makes stand-ins for the protocols of another factory."""
+
+    noisy = False
+
+    def __init__(
+        self, tls: ClientTls, factory: IProtocolFactory, done: Deferred[IProtocol]
+    ) -> None:
+        self._tls = tls
+        self._factory = factory
+        self._done = done
+
+    def doStart(self) -> None:
+        """Pass it on."""
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        """Pass it on."""
+        self._factory.doStop()
+
+    def buildProtocol(self, addr: IAddress | None) -> AfterHandshake:
+        """Make a stand-in; the factory is asked after the handshake."""
+        assert addr is not None
+        return AfterHandshake(self._tls, partial(self._build, addr), self._done)
+
+    def _build(self, addr: IAddress) -> IProtocol:
+        protocol = self._factory.buildProtocol(addr)
+        if protocol is None:
+            raise NoProtocol
+        return protocol

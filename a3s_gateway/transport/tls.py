@@ -1,0 +1,312 @@
+"""A stream connection under TLS: OpenSSL works directly on the transport's socket."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    INegotiated,
+    IProtocol,
+    ISSLTransport,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from .addresses import StreamAddress
+from .poller import EPOLLIN, EPOLLOUT, Poller
+from .sockets import close_orderly
+from .tcp import BULK_READ_SIZE, DONE, LOST, READ_SIZE, TcpConnection
+from .timers import Timer, timers_for
+
+MAX_RECORD = 16 * 1024  # bytes of plain text; RFC 8446 §5.1
+
+HANDSHAKE_TIMEOUT = 10.0  # seconds
+
+WANTED_READ, WANTED_WRITE = 1, 2  # bits: what a read or a write waits for against its nature
+
+log = Logger()
+
+
+class HandshakeTimeout(ConnectionAborted):
+    """The peer did not complete the TLS handshake in time."""
+
+    MESSAGE = "The TLS handshake was not completed in time"
+
+
+@implementer(INegotiated, ISSLTransport)
+class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix socket
+    """
+    One connected stream socket with TLS on it.
+
+    As with Twisted's TLS, the protocol is connected before the handshake, and what it writes
+    meanwhile is sent afterwards; an `IHandshakeListener` is told when it is complete. A peer that
+    goes without a close_notify has not closed but is lost.
+    """
+
+    __slots__ = ("_crossed", "_goodbye_waits", "_handshake_timer", "_rest_unsignalled", "_tls")
+
+    def __init__(
+        self,
+        poller: Poller,
+        sock: socket.socket,
+        peer: StreamAddress,
+        on_end: Callable[[], None] | None = None,
+        *,
+        tls: SSL.Connection,
+        handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    ) -> None:
+        """
+        Take over a connected, non-blocking socket; `start` gives it a protocol.
+
+        Args:
+            poller: Of the reactor that the protocol lives in.
+            sock: Owned from now on.
+            peer: What `getPeer` says.
+            on_end: Called once, when the socket has been closed.
+            tls: On that socket, in accept or in connect state.
+            handshake_timeout: Seconds.
+
+        """
+        super().__init__(poller, sock, peer, on_end)
+        tls.set_app_data(self)
+        self._tls = tls
+        self._established = False
+        self._direct = False
+        self._crossed = 0  # WANTED_READ: a write waits for input; WANTED_WRITE: a read for output
+        self._goodbye_waits = False  # the kernel did not take our close_notify yet
+        self._rest_unsignalled = False  # OpenSSL holds something the poller cannot know of
+        timers = timers_for(poller.reactor)
+        self._handshake_timer: Timer | None = timers.timer(self._handshake_late)
+        self._handshake_timer.set(handshake_timeout)
+
+    # Handshake
+
+    def start(self, protocol: IProtocol) -> None:
+        """Tell the protocol that it is connected, and begin the handshake."""
+        super().start(protocol)
+        if self._reason is None:
+            self._shake_hands()
+
+    def _shake_hands(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except SSL.WantReadError:
+            self._watch(EPOLLIN)
+        except SSL.WantWriteError:
+            self._watch(EPOLLOUT)
+        except SSL.Error as error:
+            self._end_read(lost_or(error))
+        else:
+            self._handshake_done()
+
+    def _handshake_done(self) -> None:
+        self._drop_handshake_timer()
+        self._established = True
+        self._watch(EPOLLIN)
+        if IHandshakeListener.providedBy(self.protocol):
+            self.protocol.handshakeCompleted()
+        if self._reason is None:
+            if self._queue:
+                self._flush()
+            else:
+                self._drained()
+
+    def _handshake_late(self) -> None:
+        self._end_read(Failure(HandshakeTimeout()))
+
+    def _drop_handshake_timer(self) -> None:
+        if self._handshake_timer is not None:
+            self._handshake_timer.cancel()
+            self._handshake_timer = None
+
+    # Reading
+
+    def on_events(self, events: int) -> None:
+        """Read what is there and hand it on: the hot path."""
+        if events != EPOLLIN or not self._reading or not self._established:
+            self._on_other_events(events)
+            return
+        try:
+            data = self._tls.recv(READ_SIZE)
+        except SSL.WantReadError:
+            return
+        except SSL.Error as error:
+            self._read_failed(error)
+            return
+        if len(data) < MAX_RECORD:
+            self.protocol.dataReceived(data)
+        else:
+            self._receive_more(data)
+        if self._crossed and self._queue:
+            self._flush()
+
+    def _receive_more(self, first: bytes) -> None:
+        """Read on after a full record: a body is on its way, and is cheaper in large pieces."""
+        pieces = [first]
+        left = BULK_READ_SIZE - len(first)
+        failure: SSL.Error | None = None
+        try:
+            while left > 0 and len(pieces[-1]) == MAX_RECORD:
+                pieces.append(self._tls.recv(MAX_RECORD))
+                left -= len(pieces[-1])
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as error:
+            failure = error
+        self.protocol.dataReceived(b"".join(pieces))
+        if failure is not None and self._reason is None:
+            if self._reading:
+                self._read_failed(failure)
+            else:
+                self._rest_unsignalled = True
+
+    def _read_failed(self, error: SSL.Error) -> None:
+        if isinstance(error, SSL.WantWriteError):
+            self._crossed |= WANTED_WRITE
+            self._watch(EPOLLOUT)
+        elif isinstance(error, SSL.ZeroReturnError):
+            self._read_eof()
+        else:
+            self._end_read(lost_or(error))
+
+    def _on_other_events(self, events: int) -> None:
+        if not self._established:
+            self._shake_hands()
+            return
+        if self._goodbye_waits and events & ~EPOLLIN:
+            self._say_goodbye()
+        if self._crossed & WANTED_WRITE and events & EPOLLOUT:
+            self._crossed &= ~WANTED_WRITE
+            self._watch(EPOLLIN | EPOLLOUT if self._queue else EPOLLIN)
+            events |= EPOLLIN
+        if self._reason is None:
+            super()._on_other_events(events)
+
+    def _raw_eof(self) -> None:
+        self._end_read(LOST)  # no close_notify came before it
+
+    def resumeProducing(self) -> None:
+        """Read again, first of all what OpenSSL has already taken from the socket."""
+        super().resumeProducing()
+        if not self._reading or not self._established:
+            return
+        if self._rest_unsignalled or self._tls.pending():
+            self._rest_unsignalled = False
+            self._poller.soon(self._read_unsignalled)
+
+    def _read_unsignalled(self) -> None:
+        if self._reading and self._reason is None:
+            try:
+                self.on_events(EPOLLIN)
+            except BaseException:  # noqa: BLE001 - as Twisted: it ends this connection only
+                log.failure("Unhandled error in a connection, which is aborted")
+                self.on_failure(Failure())
+
+    def _receive_the_rest(self) -> bytes:
+        try:
+            return self._tls.recv(READ_SIZE)
+        except SSL.Error:
+            return b""
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        """Send at once; what the kernel does not take is kept and sent when it does."""
+        if not self._direct or not data:
+            self._write_later(data)
+            return
+        try:
+            sent = self._tls.send(data)
+        except SSL.WantWriteError:
+            sent = 0
+        except SSL.WantReadError:
+            self._crossed |= WANTED_READ
+            sent = 0
+        except SSL.Error:
+            self._end_write()
+            return
+        if sent != len(data):
+            self._enqueue(memoryview(data)[sent:] if sent else data)
+
+    def _send_block(self, block: bytes | memoryview) -> int:
+        self._crossed &= ~WANTED_READ
+        try:
+            return self._tls.send(block)
+        except SSL.WantWriteError:
+            self._watch_writing()
+        except SSL.WantReadError:
+            self._crossed |= WANTED_READ
+            self._watch(self._interest & ~EPOLLOUT)
+        except SSL.Error:
+            self._end_write()
+        return -1
+
+    def _watch_writing(self) -> None:
+        if not self._crossed & WANTED_READ:
+            super()._watch_writing()
+
+    # Closing
+
+    def _finish(self) -> None:
+        if not self._established:
+            self.abortConnection()  # there is no TLS to close yet
+        else:
+            self._say_goodbye()
+
+    def _shut_down_writing(self) -> None:
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        """Send close_notify, and then end if that was asked for."""
+        try:
+            self._tls.shutdown()
+        except SSL.WantWriteError:
+            self._goodbye_waits = True
+            self._watch(EPOLLOUT if self.disconnecting else self._interest | EPOLLOUT)
+            return
+        except SSL.Error:
+            pass  # the peer is gone; reading will tell
+        if self.disconnecting:
+            self._end(DONE)
+        elif self._goodbye_waits:
+            self._watch(self._interest & ~EPOLLOUT)
+        self._goodbye_waits = False
+
+    def _close_socket(self) -> None:
+        self._drop_handshake_timer()
+        assert self._reason is not None
+        if self._reason is DONE and not self.disconnecting:
+            with suppress(SSL.Error):
+                self._tls.shutdown()  # in answer to the peer's
+        self._tls.set_app_data(None)  # no cycle is left to be collected
+        if isinstance(self._reason.value, SSL.Error):
+            close_orderly(self._socket)  # OpenSSL has sent an alert that explains it
+        else:
+            super()._close_socket()
+
+    # What TLS adds
+
+    @property
+    def negotiatedProtocol(self) -> bytes | None:
+        """The protocol chosen by ALPN; `None` before the handshake, or without ALPN."""
+        return self._tls.get_alpn_proto_negotiated() or None
+
+    def getPeerCertificate(self) -> object:
+        """Give the peer's certificate as pyOpenSSL's X509; `None` if it sent none."""
+        return self._tls.get_peer_certificate()
+
+    def getHandle(self) -> SSL.Connection:  # type: ignore[override]  # as Twisted's TLS does
+        """Give OpenSSL's connection."""
+        return self._tls
+
+
+def lost_or(error: SSL.Error) -> Failure:
+    """Convert an error of OpenSSL: a broken connection is lost, anything else is told as it is."""
+    broken = isinstance(error, SSL.SysCallError) or not any(error.args)  # without a reason: cut off
+    return LOST if broken else Failure(error)
