@@ -31,7 +31,7 @@ from a3s_gateway.observability.access_log_service import AccessLogService
 from a3s_gateway.observability.counters import RouteCounters
 from a3s_gateway.observability.observer import ExchangeObserver
 from a3s_gateway.observability.output import Output
-from a3s_gateway.protocol.http1.server import Limits
+from a3s_gateway.protocol.http1.request_head import Limits
 from a3s_gateway.proxy.origins import Origins
 from a3s_gateway.runtime.compile import Compiler, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool

@@ -201,7 +201,6 @@ class HttpConnection(Protocol):
         if length == 0:
             body = Body.of(b"")
             self._phase = Phase.HANDLING
-            self._timer.cancel()
         else:
             body = Body(self, None if length == CHUNKED else length)
             if head.expects_continue:

@@ -18,7 +18,7 @@ from .http_connection import HttpConnection
 
 if TYPE_CHECKING:
     from a3s_gateway.protocol.forwarded import Trust
-    from a3s_gateway.protocol.http1.server import Limits
+    from a3s_gateway.protocol.http1.request_head import Limits
     from a3s_gateway.transport.timers import Timers
 
 

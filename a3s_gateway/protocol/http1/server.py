@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import Final
 
-from attrs import frozen
-
 from a3s_gateway.errors import LocalProtocolError, RemoteProtocolError
-from a3s_gateway.http import (
-    CONNECTION,
-    CONTENT_LENGTH,
-    EXPECT,
-    FORWARDED,
-    HOST,
-    PLAIN,
-    REQUEST_ID,
-    TE,
-    TOKEN,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    Header,
-    Headers,
-)
-from a3s_gateway.protocol import target as targets
+from a3s_gateway.http import Headers
 from a3s_gateway.protocol.codec import CHUNKED, Data, End, Head, ServerEvent
+from a3s_gateway.protocol.http1 import chunked, fields
+from a3s_gateway.protocol.http1.chunked import ChunkedDecoder
+from a3s_gateway.protocol.http1.request_head import DEFAULT_LIMITS, Limits, RequestHeadParser
 
-from . import chunked, fields
-from .chunked import ChunkedDecoder
-
-_VERSIONS: Final = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
-_METHODS: Final = {
-    name.encode(): name
-    for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
-}
-_ANY_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
-_SANE_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
-_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _MAX_BLANK_LINES: Final = 4  # before a request line (RFC 9112 §2.2 asks for at least one)
 
 # Where the receiving side stands.
@@ -46,20 +20,6 @@ _BODY: Final = 1
 _CHUNKS: Final = 2
 _DONE: Final = 3
 _CLOSED: Final = 4
-
-
-@frozen
-class Limits:
-    """What one request may cost before it is refused; sizes in bytes."""
-
-    max_head: int = 32 * 1024
-    max_header_lines: int = 128
-    max_target: int = 16 * 1024
-    max_trailers: int = 8 * 1024
-    max_pipelined: int = 64 * 1024
-
-
-DEFAULT_LIMITS: Final = Limits()
 
 
 class Http1Server:
@@ -71,7 +31,7 @@ class Http1Server:
     """
 
     __slots__ = (
-        "_body_left", "_buffer", "_decoder", "_framing", "_last_head", "_last_wire", "_limits",
+        "_body_left", "_buffer", "_decoder", "_framing", "_last_head", "_last_wire", "_limits", "_parser",
         "_receiving", "_sending", "keep_alive",
     )  # fmt: skip
 
@@ -83,6 +43,7 @@ class Http1Server:
         self._body_left = 0
         self._decoder: ChunkedDecoder | None = None
         self._framing = 0
+        self._parser = RequestHeadParser(limits)
         # The last head and its bytes: clients repeat themselves.
         self._last_wire = b""
         self._last_head: Head | None = None
@@ -169,8 +130,9 @@ class Http1Server:
             if end > self._limits.max_head:
                 raise RemoteProtocolError("the head is too large", "HEADERS_TOO_LARGE")
             size = end + 4
-            head = self._parse_head(data[:end])
-            self._last_wire = data[:size]
+            wire = data if len(data) == size else data[:size]
+            head = self._parser.parse(wire)
+            self._last_wire = wire
             self._last_head = head
         self.keep_alive = head.keep_alive
         self._sending = True
@@ -232,63 +194,6 @@ class Http1Server:
             self._decoder = None
             events.append(End(decoder.trailers))
         return events
-
-    def _parse_head(self, wire: bytes) -> Head:
-        lines = wire.split(b"\r\n")
-        if len(lines) - 1 > self._limits.max_header_lines:
-            raise RemoteProtocolError("there are too many header lines", "HEADERS_TOO_LARGE")
-        method, target, version = self._parse_request_line(lines[0])
-        path, query, authority = targets.parse_target(method, target)
-        plain: list[Header] = []
-        special: list[Header] | None = None
-        known = fields.known_lines().get
-        host_line = ""
-        hosts = 0
-        del lines[0]
-        for line in lines:
-            header = known(line) or fields.header(line)
-            kind = header.kind
-            if kind == PLAIN:
-                plain.append(header)
-            elif kind == HOST:
-                hosts += 1
-                host_line = header.value
-            elif special is None:
-                special = [header]
-            else:
-                special.append(header)
-        if hosts != 1 and (hosts > 1 or version == 11):
-            raise RemoteProtocolError("Host is repeated" if hosts else "Host is missing")
-        if authority is None:
-            authority = host_line
-        host = targets.host_of(authority) if authority or version == 11 else ""
-        if hosts and host_line is not authority:
-            targets.host_of(host_line)  # contradicted by the target, but well-formed all the same
-        if special is None:
-            return Head(
-                method, path, query, host, authority, version, Headers(plain), 0,
-                keep_alive=version == 11,
-            )  # fmt: skip
-        return _head_with(special, method, path, query, host, authority, version, plain)
-
-    def _parse_request_line(self, line: bytes) -> tuple[str, bytes, int]:
-        parts = line.split(b" ")
-        if len(parts) != 3:
-            raise RemoteProtocolError("the request line is malformed")
-        method, target, protocol = parts
-        version = _VERSIONS.get(protocol)
-        if version is None:
-            if _ANY_VERSION.fullmatch(protocol) is None:
-                raise RemoteProtocolError("the request line is malformed")
-            raise RemoteProtocolError("", "VERSION_NOT_SUPPORTED")
-        name = _METHODS.get(method)
-        if name is None:
-            if TOKEN.fullmatch(method) is None:
-                raise RemoteProtocolError("the method is not a token")
-            name = method.decode("ascii")
-        if len(target) > self._limits.max_target:
-            raise RemoteProtocolError("", "URI_TOO_LONG")
-        return name, target, version
 
     # -- sending
 
@@ -373,87 +278,3 @@ def _status_line(status: int, reason: str) -> bytes:
 _STATUS_LINES: Final = {
     int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
-
-
-def _head_with(
-    special: list[Header],
-    method: str,
-    path: str,
-    query: str | None,
-    host: str,
-    authority: str,
-    version: int,
-    plain: list[Header],
-) -> Head:
-    """Judge the fields that frame the message or concern this hop alone."""
-    connection: list[str] = []
-    lengths: list[str] = []
-    codings: list[str] = []
-    forwarded: list[tuple[str, str]] = []
-    upgrades: list[str] = []
-    request_ids: list[str] = []
-    te = ""
-    expects_continue = False
-    for header in special:
-        kind, value = header.kind, header.value
-        if kind == CONNECTION:
-            connection.append(value)
-        elif kind == CONTENT_LENGTH:
-            lengths.append(value)
-        elif kind == TRANSFER_ENCODING:
-            codings.append(value)
-        elif kind == FORWARDED:
-            forwarded.append((header.name, value))
-        elif kind == UPGRADE:
-            upgrades.append(value)
-        elif kind == REQUEST_ID:
-            request_ids.append(value)
-        elif kind == TE:
-            te = value
-        elif kind == EXPECT:
-            if value.lower() != "100-continue":
-                raise RemoteProtocolError("", "EXPECTATION_FAILED")
-            expects_continue = version == 11
-    length = _body_length(lengths, codings, version)
-    keep_alive = version == 11
-    if connection:
-        options = fields.connection_options(connection)
-        keep_alive = "close" not in options and (version == 11 or "keep-alive" in options)
-        plain = [header for header in plain if header.name not in options]
-        forwarded = [pair for pair in forwarded if pair[0] not in options]
-    if te.lower() == "trailers":
-        plain.append(_TE_TRAILERS)
-    request_id = request_ids[0] if len(request_ids) == 1 else ""
-    return Head(
-        method, path, query, host, authority, version, Headers(plain), length, tuple(forwarded),
-        request_id if _SANE_REQUEST_ID.fullmatch(request_id) else "",
-        expects_continue and length != 0, keep_alive, ", ".join(upgrades),
-    )  # fmt: skip
-
-
-_TE_TRAILERS: Final = Header.of("TE", "trailers")
-
-
-def _body_length(lengths: list[str], codings: list[str], version: int) -> int:
-    """Apply RFC 9112 §6.3, without the leniency that smuggling lives on."""
-    if codings:
-        if lengths:
-            raise RemoteProtocolError("Content-Length stands beside Transfer-Encoding")
-        if version == 10:
-            raise RemoteProtocolError("HTTP/1.0 has no Transfer-Encoding")
-        if len(codings) > 1:
-            raise RemoteProtocolError("Transfer-Encoding is repeated")
-        if codings[0].lower() != "chunked":
-            known = "chunked" in codings[0].lower()
-            raise RemoteProtocolError(
-                "a transfer coding other than chunked",
-                "BAD_REQUEST" if known else "NOT_IMPLEMENTED",
-            )
-        return CHUNKED
-    if not lengths:
-        return 0
-    if len(lengths) > 1:
-        raise RemoteProtocolError("Content-Length is repeated")
-    if _LENGTH.fullmatch(lengths[0]) is None:
-        raise RemoteProtocolError("Content-Length is not a number")
-    return int(lengths[0])
