@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from typing import Literal
-from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -54,8 +53,12 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Tell whether only this machine can reach it."""
-        name = self.host.lower()
-        return self.kind == "unix" or name in {"localhost", "::1"} or name.startswith("127.")
+        if self.kind == "unix" or self.host.lower() == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def __str__(self) -> str:
         if self.kind == "unix":
@@ -85,8 +88,8 @@ class ServerUrl:
     path: str
 
     @classmethod
-    def parse(cls, text: str) -> ServerUrl:
-        """Read a URL; raises `RejectedError`."""
+    def parse(cls, text: str, *, with_query: bool = False) -> ServerUrl:
+        """Read a URL; raises `RejectedError`. A query is refused, or becomes part of `path`."""
         if text.startswith("unix:"):
             path = text.removeprefix("unix:")
             path = path.removeprefix("//") if path.startswith("///") else path
@@ -98,7 +101,7 @@ class ServerUrl:
             if bare != text or not host or not port:
                 raise RejectedError(_WANTED_URL, f'try "http://{text}"' if text else "")
             return cls(text, "", host.lower(), port, "")
-        return _with_scheme(text, scheme.lower(), rest)
+        return _with_scheme(text, scheme.lower(), rest, with_query=with_query)
 
     @property
     def authority(self) -> str:
@@ -117,25 +120,31 @@ class ServerUrl:
         return self.text
 
 
-def _with_scheme(text: str, scheme: str, rest: str) -> ServerUrl:
+def _with_scheme(text: str, scheme: str, rest: str, *, with_query: bool) -> ServerUrl:
     if scheme not in SCHEMES:
         raise RejectedError(_WANTED_URL, f"schemes: {', '.join(SCHEMES)}")
-    parts = urlsplit(f"//{rest}")
-    if "@" in parts.netloc:
+    # Not urlsplit: it drops line breaks and tabs without a word.
+    authority, target = rest[: _end_of_authority(rest)], rest[_end_of_authority(rest) :]
+    if "@" in authority:
         hint = 'send credentials with a "headers" middleware'
         raise RejectedError("a URL without user and password", hint, found="one with them")
-    if parts.query or parts.fragment or "?" in rest or "#" in rest:
+    if "#" in target or ("?" in target and not with_query):
         raise RejectedError("a URL without query and fragment")
     default = _DEFAULT_PORTS.get(scheme)
-    if default is None and parts.path:
+    if default is None and target:
         raise RejectedError(f"{scheme}://host:port, without a path")
-    host, port = _host_and_port(parts.netloc, _WANTED_URL)
+    host, port = _host_and_port(authority, _WANTED_URL)
     if not host or port == 0 or (port is None and default is None):
         hint = f'add a port: "{scheme}://{host or "host"}:9000"' if default is None else ""
         raise RejectedError(_WANTED_URL, hint)
-    if re.search(r"[^\x21-\x7e]|[\\\"<>^`{}|]", parts.path):
+    if re.search(r"[^\x21-\x7e]|[\\\"<>^`{}|]", target):
         raise RejectedError("a URL whose path is percent-encoded")
-    return ServerUrl(text, scheme, host.lower(), port or default or 0, parts.path.rstrip("/"))
+    path = target if "?" in target else target.rstrip("/")
+    return ServerUrl(text, scheme, host.lower(), port or default or 0, path)
+
+
+def _end_of_authority(rest: str) -> int:
+    return next((at for at, character in enumerate(rest) if character in "/?#"), len(rest))
 
 
 def _host_and_port(text: str, wanted: str) -> tuple[str, int | None]:
@@ -148,11 +157,19 @@ def _host_and_port(text: str, wanted: str) -> tuple[str, int | None]:
         host, colon, port = text.partition(":")
         tail = colon + port
         if ":" in port:
-            hint = f'an IPv6 address stands in brackets: "[{text}]:8080"' if _is_ipv6(text) else ""
-            raise RejectedError(wanted, hint)
+            raise RejectedError(wanted, _hint_for_colons(text))
         if host and not _is_host(host):
             raise RejectedError(wanted, f'"{host}" is neither a name of a host nor an IP address')
     return host, _port(tail[1:], wanted) if tail else None
+
+
+def _hint_for_colons(text: str) -> str:
+    if "://" in text:
+        return f'leave the scheme out: "{text.partition("://")[2]}"'
+    host, _, port = text.rpartition(":")
+    if _is_ipv6(host):
+        return f'an IPv6 address stands in brackets: "[{host}]:{port}"'
+    return f'an IPv6 address stands in brackets: "[{text}]:8080"' if _is_ipv6(text) else ""
 
 
 def _port(text: str, wanted: str) -> int:
@@ -199,11 +216,11 @@ def _server_url(value: Plain) -> ServerUrl:
 
 
 def _http_url(value: Plain) -> ServerUrl:
-    wanted = 'a URL such as "http://127.0.0.1:9000/auth"'
+    wanted = 'a URL such as "http://127.0.0.1:9000"'
     text = value.strip() if isinstance(value, str) else ""
     if not text.startswith(("http://", "https://", "unix:")):
         raise RejectedError(wanted)
-    return ServerUrl.parse(text)
+    return ServerUrl.parse(text, with_query=True)
 
 
 ADDRESS = ScalarKind("address", _address, str)

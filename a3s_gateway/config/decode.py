@@ -201,7 +201,9 @@ class Decoder:
         message = f'an element of "{key.name}" must be an object, not {self.values.shown(value)}'
         section = getattr(key.kind, "section", Section)
         first = next((k for k in schema(section).values() if k.is_required), None)
-        self.values.fault(value.span, message, f"write {{ {first.name} = ... }}" if first else "")
+        shown = self.values.shown(value) if isinstance(value, Scalar) else "..."
+        hint = f"write {{ {first.name} = {shown} }}" if first else ""
+        self.values.fault(value.span, message, hint)
         return None
 
     # -- named blocks

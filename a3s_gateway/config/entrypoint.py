@@ -69,7 +69,7 @@ class TlsConfig(Section):
         missing = [n for n in ("cert_file", "key_file") if getattr(self, n) is None]
         if len(missing) == 1 or (missing and not self.acme):
             names = " and ".join(f'"{name}"' for name in missing)
-            hint = "" if len(missing) == 1 else "or obtain a certificate with acme = true"
+            hint = "or obtain a certificate with acme = true"
             yield Mistake("", f'"tls" needs {names}', hint)
 
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, cast
 
 from a3s_gateway.config.schema import Json, RejectedError, ScalarKind
-from a3s_gateway.hcl.diagnostics import suggest
+from a3s_gateway.hcl.diagnostics import nearest
 from a3s_gateway.hcl.nodes import Plain
 
 Network = IPv4Network | IPv6Network
@@ -19,6 +19,7 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?")
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_LISTED = 8  # words of a choice that a message lists
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _STATUS_RANGE = re.compile(r"([1-5]\d\d)(?:-([1-5]\d\d))?")
@@ -67,7 +68,7 @@ def number(
             raise RejectedError(expected)
         return float(value)
 
-    return ScalarKind(f"number {_range(low, high, above=above)}".rstrip(), parse)
+    return ScalarKind(f"number {_range(low, high, above=above)}".rstrip(), parse, _whole)
 
 
 def integer(low: int = 0, high: int | None = None) -> ScalarKind[int]:
@@ -107,15 +108,18 @@ def _unquote(value: Plain) -> str:
 def choice(*options: str) -> ScalarKind[Any]:
     """Accept one of a few words."""
     listed = " or ".join([", ".join(f'"{each}"' for each in options[:-1]), f'"{options[-1]}"'])
-    expected = listed.removeprefix(" or ")
+    title = listed.removeprefix(" or ")
+    is_short = len(options) <= _LISTED
+    expected = title if is_short else "one of the known words"
 
     def parse(value: Plain) -> str:
         if value not in options or not isinstance(value, str):
-            hint = suggest(value, options) if isinstance(value, str) else ""
-            raise RejectedError(expected, hint if hint.startswith("did") else "")
+            near = nearest(value, options) if isinstance(value, str) else ""
+            hint = f'did you mean "{near}"?' if near.isalpha() or "-" in near or "_" in near else ""
+            raise RejectedError(expected, hint or ("" if is_short else f"known: {title}"))
         return value
 
-    return ScalarKind(expected, parse)
+    return ScalarKind(title, parse)
 
 
 def duration(low: float = 0.0, *, unit: str = "s") -> ScalarKind[float]:
@@ -171,7 +175,11 @@ def size(low: int = 0) -> ScalarKind[int]:
             raise RejectedError(expected, "units are B, KB, MB, GB, and KiB, MiB, GiB")
         if found < low:
             raise RejectedError(
-                f"a size of at least {low} bytes" if low else "a size of zero or more"
+                f"a size of at least {low} bytes"
+                if low > 1
+                else "a size above zero"
+                if low
+                else "a size of zero or more"
             )
         return found
 

@@ -106,7 +106,8 @@ class _Reading:
         found = decoder.root(root, body)
         faults = [*self.faults, *values.faults]
         if not self.is_broken:
-            facts = Facts(decoder.declared, _why_unreadable)
+            is_complete = not any(fault.severity == "error" for fault in values.faults)
+            facts = Facts(decoder.declared, _why_unreadable, is_complete)
             faults += check(found, facts)
         sources = self._sources(values.secrets)
         ordered = in_order(faults)

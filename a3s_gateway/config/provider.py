@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from attrs import frozen
 
 from a3s_gateway.config.address import HTTP_URL, ServerUrl
 from a3s_gateway.config.kinds import FLAG, PATH, TEXT, WORD, duration
-from a3s_gateway.config.schema import Section, block, blocks, key, keys
+from a3s_gateway.config.schema import Mistake, Section, block, blocks, key, keys
 
 
 @frozen(kw_only=True)
@@ -40,6 +42,12 @@ class DiscoveryConfig(Section):
     )
     poll_interval_secs: float = key(duration(1), "Time between two rounds.", default=30.0)
     timeout_secs: float = key(duration(0.001), "Patience with one host.", default=5.0)
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Refuse to ask nobody."""
+        if not self.seeds:
+            hint = 'add seeds = [{ url = "http://10.0.0.5:8080" }]'
+            yield Mistake("seeds", '"discovery" needs "seeds"', hint)
 
 
 @frozen(kw_only=True)
@@ -87,3 +95,8 @@ class ProvidersConfig(Section):
     dns: DnsConfig | None = block(DnsConfig, "Name resolution.", default=None)
     docker: DockerConfig | None = block(DockerConfig, "Containers.", default=None)
     kubernetes: KubernetesConfig | None = block(KubernetesConfig, "A cluster.", default=None)
+
+    @property
+    def adds_routers(self) -> bool:
+        """Tell whether routers may come that the files do not show."""
+        return any((self.discovery, self.docker, self.kubernetes))

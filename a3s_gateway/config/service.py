@@ -71,7 +71,7 @@ class ServiceConfig(Section):
                 yield Mistake("revisions", f'revision "{name}" appears twice', item=index)
         total = sum(revision.traffic_percent for revision in self.revisions)
         if self.revisions and total != 100:
-            message = f"the traffic_percent of all revisions add up to {total}, not 100"
+            message = f"the shares (traffic_percent) of the revisions add up to {total}, not 100"
             yield Mistake("revisions", message)
         if self.rollout and not self.revisions:
             yield Mistake("rollout", 'a rollout needs "revisions" to move traffic between')

@@ -13,6 +13,7 @@ from a3s_gateway.config.admin import AdminConfig
 from a3s_gateway.config.balancing import LoadBalancerConfig
 from a3s_gateway.config.entrypoint import EntrypointConfig
 from a3s_gateway.config.middleware import MiddlewareConfig, Settings
+from a3s_gateway.config.provider import ProvidersConfig
 from a3s_gateway.config.router import INTERNAL_SERVICES, RouterConfig
 from a3s_gateway.config.rules import check_rule, protocol_of
 from a3s_gateway.config.schema import Section
@@ -20,6 +21,7 @@ from a3s_gateway.config.service import ServiceConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic, Note, Span, suggest
 
 _EVERYWHERE = {"", "0.0.0.0", "::"}  # noqa: S104  # compared with, not bound
+_PRIORITY = "give the one that should win a larger priority"
 _SCHEMES = {
     "http": ("http", "https", "h2c", "ws", "wss", "unix"),
     "tcp": ("", "tcp", "unix"),
@@ -35,15 +37,22 @@ class Facts:
     Attributes:
         declared: Every name that is declared, by kind: also of blocks that are at fault themselves.
         why_unreadable: Says why a file cannot be read; empty if it can.
+        is_complete: No block was left out for a fault of its own, so what is missing is missing.
 
     """
 
     declared: Mapping[str, Mapping[str, Span]]
     why_unreadable: Callable[[str], str]
+    is_complete: bool
 
 
 class Model(Protocol):
     """The parts of a configuration that are compared with each other."""
+
+    @property
+    def span(self) -> Span:
+        """Where the configuration begins."""
+        ...
 
     @property
     def entrypoints(self) -> Mapping[str, EntrypointConfig]:
@@ -66,6 +75,11 @@ class Model(Protocol):
         ...
 
     @property
+    def providers(self) -> ProvidersConfig:
+        """Where further configuration comes from."""
+        ...
+
+    @property
     def admin(self) -> AdminConfig:
         """The dashboard API."""
         ...
@@ -81,6 +95,9 @@ def validate(model: Model, facts: Facts) -> Iterable[Diagnostic]:
     for service in model.services.values():
         yield from _service(service, facts)
     yield from _cycles(model.services)
+    if facts.is_complete:
+        yield from _idle(model)
+        yield from _shadowed(model.routers)
 
 
 # -- listening
@@ -98,17 +115,17 @@ def _addresses(model: Model) -> Iterator[Diagnostic]:
     for index, (address, kind, span, owner) in enumerate(taken):
         for other, other_kind, other_span, other_owner in taken[:index]:
             if kind == other_kind and _collide(address, other):
-                yield _collision(address, (span, owner), (other_span, other_owner))
+                yield _collision((address, span, owner), (other, other_span, other_owner))
                 break
 
 
-def _collision(address: Address, later: tuple[Span, str], first: tuple[Span, str]) -> Diagnostic:
-    (span, owner), (other_span, other_owner) = later, first
+def _collision(later: tuple[Address, Span, str], first: tuple[Address, Span, str]) -> Diagnostic:
+    (address, span, owner), (other, other_span, other_owner) = later, first
     message = f'{owner} listens on "{address}", as {other_owner} does'
     if span.line:
         return Diagnostic(span, message, notes=(Note(other_span, "first used here"),))
     # Nothing is written about the admin API: the place to change is the entrypoint's.
-    message = f'{other_owner} listens on "{address}", as {owner} does'
+    message = f'{other_owner} listens on "{other}", as {owner} does on "{address}"'
     hint = f"choose another address, or move {owner}: admin {{ address = ... }}"
     return Diagnostic(other_span, message, hint)
 
@@ -165,11 +182,13 @@ def _undeclared(
     facts: Facts,
     *,
     owner: str,
+    own: str = "",
     item: int | None = None,
 ) -> Iterator[Diagnostic]:
     known = facts.declared.get(kind, {})
     if name in known:
         return
+    known = {each: span for each, span in known.items() if each != own}
     noun = kind.removesuffix("s")
     hint = suggest(name, list(known), what="declared")
     hint = hint or f'declare it: {kind} "{name}" {{ ... }}'
@@ -231,6 +250,42 @@ def _wrong_scheme(router: RouterConfig, protocol: str, url: ServerUrl, span: Spa
     return Diagnostic(span, message, f'try "{protocol}://{url.authority}"')
 
 
+def _idle(model: Model) -> Iterator[Diagnostic]:
+    """Warn of listeners that no router serves, and of routers that no listener feeds."""
+    if not model.entrypoints:
+        hint = 'add entrypoints "web" { address = ":8080" }'
+        yield Diagnostic(model.span, "the gateway listens nowhere", hint, "warning")
+        return
+    served: set[str] = set()
+    for router in model.routers.values():
+        protocol = protocol_of(router, model.entrypoints)
+        names = router.entrypoints or [
+            each.name for each in model.entrypoints.values() if each.protocol == protocol
+        ]
+        if not names:
+            message = f'router "{router.name}" is never used: no entrypoint speaks {protocol}'
+            yield Diagnostic(router.span, message, severity="warning")
+        served.update(names)
+    if model.providers.adds_routers:
+        return
+    for entrypoint in model.entrypoints.values():
+        if entrypoint.name not in served:
+            message = f'entrypoint "{entrypoint.name}" has no router'
+            yield Diagnostic(entrypoint.span, message, severity="warning")
+
+
+def _shadowed(routers: Mapping[str, RouterConfig]) -> Iterator[Diagnostic]:
+    """Warn of routers that can never match: ties go by name, and the first one matches the same."""
+    first: dict[tuple[str, int, frozenset[str]], RouterConfig] = {}
+    for _, router in sorted(routers.items()):
+        key = (router.rule.strip(), router.priority, frozenset(router.entrypoints))
+        winner = first.setdefault(key, router)
+        if winner is not router:
+            message = f'router "{router.name}" is never used: "{winner.name}" has the same rule'
+            note = Note(winner.span_of("rule"), "the rule that wins")
+            yield Diagnostic(router.span_of("rule"), message, _PRIORITY, "warning", (note,))
+
+
 # -- services
 
 
@@ -239,7 +294,13 @@ def _service(service: ServiceConfig, facts: Facts) -> Iterator[Diagnostic]:
     for section in (service.mirror, service.failover):
         if section is not None:
             yield from _undeclared(
-                section, "service", "services", section.service, facts, owner=owner
+                section,
+                "service",
+                "services",
+                section.service,
+                facts,
+                owner=owner,
+                own=service.name,
             )
     yield from _rollout(service)
     if service.load_balancer:

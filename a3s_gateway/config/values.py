@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -67,7 +68,10 @@ class Values:
         nodes: Nodes,
     ) -> Any:
         if not isinstance(value, Items):
-            hint = f"write {key.name} = [...]"
+            one = (
+                self.shown(value, key) if isinstance(value, Scalar) and not key.is_secret else "..."
+            )
+            hint = f"write {key.name} = [{one}]"
             self.fault(
                 value.span, f'"{key.name}" must be a list, not {self.shown(value, key)}', hint
             )
@@ -106,7 +110,10 @@ class Values:
             except RejectedError as error:
                 rejected = error
         found = rejected.found or self.shown(scalar, key)
-        message = f'"{key.name}" must be {rejected.expected}, not {found}'
+        subject = f'"{key.name}"'
+        if isinstance(key.kind, ListKind):
+            subject = f'a value in "{key.name}"'
+        message = f"{subject} must be {rejected.expected}, not {found}"
         self.fault(scalar.span, message, rejected.hint)
         return INVALID
 
@@ -132,7 +139,9 @@ def _shown_plain(plain: Plain, *, is_secret: bool) -> str:
     if is_secret:
         return "this text" if isinstance(plain, str) else "a number"
     if isinstance(plain, str):
-        return f'"{plain}"' if len(plain) <= _SHOWN else f'"{plain[:_SHOWN]}..."'
+        return json.dumps(
+            plain if len(plain) <= _SHOWN else f"{plain[:_SHOWN]}...", ensure_ascii=False
+        )
     return str(plain)
 
 

@@ -84,9 +84,7 @@ def _inside(part: Expression, scope: Scope) -> Scalar:
     value = evaluate(part, scope)
     if value is None:
         raise _fault(part.span, "a list or an object cannot be part of a string")
-    if isinstance(value.value, str):
-        return value
-    raise _fault(value.span, "expected a name or a function call inside ${...}")
+    return value
 
 
 def _variable(name: str, span: Span, scope: Scope, default: Scalar | None = None) -> Scalar:

@@ -27,7 +27,7 @@ from lark import __version__ as lark_version
 @functools.cache
 def parser() -> Lark:
     """Return the parser: from the cache where there is one, else built, and cached if possible."""
-    known = next(filter(_is_trusted, _places()), None)
+    known = next(filter(is_trusted, _places()), None)
     if known is None:
         known = warm()
     return _open(known)
@@ -75,7 +75,7 @@ def _places() -> list[Path]:
     return [folder / name for folder in folders if folder.is_absolute()]
 
 
-def _is_trusted(path: Path) -> bool:
+def is_trusted(path: Path) -> bool:
     """Tell whether a cache is there, and nobody but us or root can have written it (a pickle)."""
     try:
         status = path.stat()

@@ -155,7 +155,7 @@ class _Converter:
             assert isinstance(token, Token)
             return str(token), self.span(token)
         if tree.data in {"expr_term", "object_elem_key"}:
-            return self.word(tree.children[0])
+            return self.word(_inner(tree))
         span = self.whole(tree)
         self.faults.append(Diagnostic(span, "expected a name here", "put it in double quotes"))
         return "", span
@@ -191,7 +191,7 @@ class _Converter:
                     return Scalar("", self.span(opening))
                 parts += strings.pieces(str(child), self.span(child), self.faults)
             elif child.data == "interpolation":
-                parts.append(self.expression(child.children[1]))
+                parts.append(strings.interpolated(self.expression(child.children[1])))
             else:
                 parts.append(Unsupported("a template directive", self.whole(child)))
         return strings.join(parts, self.span(opening))
@@ -234,7 +234,7 @@ class _Converter:
     def element(self, tree: _Tree) -> Attribute:
         key = tree.children[0]
         assert isinstance(key, Tree)
-        name, span = self.word(_inner(key) if key.data == "expr_term" else key)
+        name, span = self.word(key)
         return Attribute(name, span, self.expression(tree.children[2]))
 
     def call(self, tree: _Tree) -> Call:
@@ -272,8 +272,12 @@ def _edge(tree: _Tree, end: int) -> Token:
     """Return the first (0) or the last (-1) word of a tree."""
     node: Token | _Tree = tree
     while isinstance(node, Tree):
-        node = [child for child in node.children if isinstance(child, Token) or child.children][end]
+        node = [child for child in node.children if not _is_blank(child)][end]
     return node
+
+
+def _is_blank(child: Token | _Tree) -> bool:
+    return isinstance(child, Tree) and (child.data == _BLANK or not child.children)
 
 
 def _is_simple(token: Token) -> bool:

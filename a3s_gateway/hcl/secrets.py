@@ -15,7 +15,7 @@ _SECRET_KEY = re.compile(
 )
 _USER_INFO = re.compile(r"//(?P<value>[^/@\s\"]+)@")
 # What may be read inside a secret value: the name of a variable, quotes, brackets, commas.
-_HARMLESS = re.compile(r"\$\{[^}\"]*\}|env\(\s*\"\w*\"|[\s\"\[\](),]")
+_HARMLESS = re.compile(r"\$\{[^}\"]*\}|env\(\s*\"\w*\"|file\(\s*\"[^\"]*\"|[\s\[\](),]|(?<!\\)\"")
 
 
 def mask(line: str, hidden: Iterable[tuple[int, int]] = ()) -> str:

@@ -46,7 +46,7 @@ def _unescape(match: re.Match[str]) -> str | None:
 
 
 def _bad_escape(text: str, span: Span) -> Diagnostic:
-    hint = 'write "\\\\" for a backslash; in a rule, `...` inside the string takes "\\\\" as well'
+    hint = f"a backslash is written twice: \\{text}"
     if text[1] in "uU":
         hint = 'a character by its number is "\\uXXXX" or "\\UXXXXXXXX"'
     return Diagnostic(span, f"{text} is not an escape of HCL", hint)
@@ -91,6 +91,18 @@ def _heredoc_line(text: str, span: Span) -> Iterator[Expression]:
             yield Unsupported("anything but a ${NAME} in a heredoc", place)
     if position < len(text):
         yield Scalar(text[position:], span.part(position, len(text)))
+
+
+def interpolated(part: Expression) -> Expression:
+    """Make text of a number or a truth value that stands inside `${...}`."""
+    match part:
+        case Scalar(value=bool() as flag, span=span):
+            return Scalar(str(flag).lower(), span)
+        case Scalar(value=int() | float() as number, span=span):
+            return Scalar(str(number), span)
+        case Scalar(value=None, span=span):
+            return Unsupported("null inside a text", span)
+    return part
 
 
 def join(parts: Sequence[Expression], opening: Span) -> Scalar | Template:

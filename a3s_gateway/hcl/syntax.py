@@ -110,10 +110,11 @@ def _case(text: str, path: str, error: UnexpectedInput) -> _Case:
     if token is not None and token.type == "$END":
         lines = text.rstrip().split("\n")
         span = Span(path, len(lines), len(lines[-1]) + 1)
-        return _Case(span, "", is_at_end=True, before=before, accepted=accepted)
+        return _Case(span, "", is_at_end=True, before=_trimmed(before), accepted=accepted)
     start = error.pos_in_stream or 0
     if before and before[-1].start_pos == start:
         del before[-1]
+    before = _trimmed(before)
     line = text[start:].split("\n", maxsplit=1)[0]
     word = _FIRST_WORD.search(line)
     first, end = word.span() if word else (0, 1)
@@ -122,14 +123,19 @@ def _case(text: str, path: str, error: UnexpectedInput) -> _Case:
     return _Case(span, found, is_at_end=False, before=before, accepted=accepted)
 
 
+def _trimmed(tokens: list[Token]) -> list[Token]:
+    """Drop line breaks from the end."""
+    while tokens and tokens[-1].type == "NL_OR_COMMENT":
+        tokens = tokens[:-1]
+    return tokens
+
+
 def _replay(text: str) -> tuple[list[Token], set[str]]:
     """Read the text once more, word by word: return those read, and what could have followed."""
     run: Any = parser().parse_interactive(text + "\n")
     before: list[Token] = []
     try:
         before.extend(run.iter_parse())
-        while before and before[-1].type == "NL_OR_COMMENT":
-            del before[-1]
         run.feed_eof()
     except UnexpectedInput:
         pass
@@ -173,9 +179,10 @@ def _trailing_words(case: _Case) -> Diagnostic | None:
     if not head:
         return None
     previous = case.before[start - 1] if start else None
-    if previous is None or previous.end_line != head[0].line or previous.type == "LBRACE":
+    if previous is None or previous.type in {"NL_OR_COMMENT", "LBRACE"}:
         return _block_without_brace(case, str(head[0]), head[0])
-    if previous.end_column == head[0].column and not case.is_secret:
+    is_joined = previous.end_column == head[0].column and previous.end_line == head[0].line
+    if is_joined and previous.type.endswith("_LITERAL") and not case.is_secret:
         return _text_without_quotes(case, previous, head[0])
     hint = "put each attribute on a line of its own"
     if previous.type == "NAME":
@@ -195,9 +202,10 @@ def _block_without_brace(case: _Case, name: str, token: Token) -> Diagnostic:
         hint = f"an attribute has one name: {name} = ..."
     elif case.found == ":":
         hint = f"HCL writes {name} = ..."
-    span = case.place(token) if case.is_at_end else case.span
-    message = f'expected "=" or "{{" after "{name}", found {case.describe()}'
-    return Diagnostic(span, message, hint)
+    expected = f'expected "=" or "{{" after "{name}"'
+    if case.span.line != case.before[-1].line or case.is_at_end:
+        return Diagnostic(case.place(token), expected, hint)
+    return Diagnostic(case.span, f"{expected}, found {case.describe()}", hint)
 
 
 def _unclosed_bracket(case: _Case) -> Diagnostic | None:
@@ -253,7 +261,7 @@ def _in_secret(case: _Case) -> Diagnostic | None:
 def _secrets(case: _Case) -> Iterator[Span]:
     """List the strings of secret values, and what follows an error in one of them."""
     is_secret = False
-    for token, following in zip(case.before, [*case.before[1:], None], strict=True):
+    for token, following in zip(case.before, [*case.before[1:], None], strict=False):
         if following is not None and following.type in {"EQ", "COLON"}:
             is_secret = str(token) in SECRET_NAMES
         elif is_secret and token.type == "STRING_CHARS":

@@ -1,0 +1,14 @@
+entrypoints "web" {
+  address = "0.0.0.0:8080"
+}
+
+routers "api" {
+  rule    = "PathPrefix(`/api`)"
+  servce  = "backend"
+}
+
+services "backend" {
+  load_balancer {
+    servers = [{ url = "http://127.0.0.1:8001" }]
+  }
+}

@@ -1,0 +1,15 @@
+entrypoints "web" {
+  address = "0.0.0.0:8080"
+  colour  = "blue"
+}
+
+routers "api" {
+  rule    = "PathPrefix(`/api`)"
+  service = "backend"
+}
+
+services "backend" {
+  load_balancer {
+    servers = [{ url = "http://127.0.0.1:8001" }]
+  }
+}

@@ -1,0 +1,20 @@
+entrypoints "web" {
+  address = "0.0.0.0:8080"
+}
+
+routers "api" {
+  rule    = "PathPrefix(`/api`)"
+  service = "backend"
+}
+
+services "backend" {
+  load_balancer {
+    servers = [{ url = "http://127.0.0.1:8001" }]
+  }
+
+  health_check {
+    path = "/health"
+  }
+
+  strategy = "random"
+}

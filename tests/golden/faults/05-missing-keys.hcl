@@ -1,0 +1,6 @@
+entrypoints "web" {
+}
+
+routers "api" {
+  entrypoints = ["web"]
+}

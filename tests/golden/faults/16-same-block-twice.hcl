@@ -1,0 +1,19 @@
+entrypoints "web" {
+  address = "0.0.0.0:8080"
+}
+
+routers "api" {
+  rule    = "PathPrefix(`/api`)"
+  service = "backend"
+}
+
+routers "api" {
+  rule    = "PathPrefix(`/v2`)"
+  service = "backend"
+}
+
+services "backend" {
+  load_balancer {
+    servers = [{ url = "http://127.0.0.1:8001" }]
+  }
+}

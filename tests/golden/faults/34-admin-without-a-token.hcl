@@ -1,0 +1,12 @@
+entrypoints "web" {
+  address = "0.0.0.0:8080"
+}
+
+routers "api" {
+  rule    = "PathPrefix(`/`)"
+  service = "whoami@internal"
+}
+
+admin {
+  address = "0.0.0.0:9900"
+}

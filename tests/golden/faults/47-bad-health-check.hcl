@@ -1,0 +1,29 @@
+entrypoints "web" {
+  address = "0.0.0.0:8080"
+}
+
+routers "api" {
+  rule    = "PathPrefix(`/api`)"
+  service = "backend"
+}
+
+services "backend" {
+  load_balancer {
+    servers = [{ url = "http://127.0.0.1:8001" }]
+
+    health_check {
+      path    = "/health"
+      method  = "GET it"
+      status  = "399-200"
+      headers = { "X Bad" = "1", X-Good = 2 }
+    }
+
+    sticky {
+      cookie = "srv=id"
+    }
+
+    passive_health {
+      statuses = [500, 99]
+    }
+  }
+}

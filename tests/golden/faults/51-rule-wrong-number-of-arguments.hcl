@@ -1,0 +1,8 @@
+entrypoints "web" {
+  address = "0.0.0.0:8080"
+}
+
+routers "api" {
+  rule    = "Header(`X-Tenant`)"
+  service = "whoami@internal"
+}

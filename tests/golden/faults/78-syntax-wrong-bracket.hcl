@@ -1,0 +1,9 @@
+entrypoints "web" {
+  address = "0.0.0.0:8080"
+}
+
+routers "api" {
+  rule        = "PathPrefix(`/api`)"
+  service     = "backend"
+  middlewares = ["a", "b"}
+}

@@ -1,0 +1,4 @@
+entrypoints "web" {
+  address  = "0.0.0.0:8080",
+  protocol = "http"
+}

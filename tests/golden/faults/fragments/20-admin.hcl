@@ -1,0 +1,9 @@
+admin {
+  enabled = false
+}
+
+services "extra" {
+  load_balancer {
+    servrs = []
+  }
+}

@@ -1,0 +1,16 @@
+# gateway.hcl — minimal reverse proxy
+entrypoints "web" {
+  address = "0.0.0.0:8080"
+}
+
+routers "api" {
+  rule    = "PathPrefix(`/api`)"
+  service = "backend"
+}
+
+services "backend" {
+  load_balancer {
+    strategy = "round-robin"
+    servers  = [{ url = "http://127.0.0.1:8001" }]
+  }
+}

@@ -1,0 +1,4 @@
+routers "api" {
+  rule    = "PathPrefix(`/api`)"
+  service = "api"
+}
