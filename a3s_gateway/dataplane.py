@@ -8,6 +8,7 @@ follows, nothing is looked up by name: `runtime/compile.py` has put it together 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from attrs import define, frozen
@@ -20,11 +21,14 @@ from .service.backend import Backend
 from .service.balancer import Balancer
 
 
-class Hold(Protocol):
-    """What keeps a generation alive while an exchange is in it."""
+class Generation(Protocol):
+    """The life of what was compiled together: it lasts while an exchange is in it."""
 
-    def hold(self) -> Callable[[], None]:
-        """Count one exchange; returns what counts it no longer."""
+    def hold(self) -> None:
+        """Count one exchange."""
+
+    def unhold(self) -> None:
+        """Count it no longer."""
 
 
 class Observer(Protocol):
@@ -49,7 +53,7 @@ class EntrypointResource:
     """The root of one entrypoint's tree; a reload puts another in its place."""
 
     name: str
-    generation: Hold
+    generation: Generation
     observer: Observer
     routes: RouteTable[Route]
 
@@ -57,9 +61,9 @@ class EntrypointResource:
         """Answer one request, within one generation."""
         exchange = request.exchange
         # 1  The generation lives until this exchange is over, whatever is reloaded meanwhile.
-        exchange.on_close(self.generation.hold())
+        self.generation.hold()
         # 2  It is observed when it is over, however it ends.
-        exchange.on_close(lambda: self.observer.observe(request, exchange))
+        exchange.on_close(partial(self._over, request, exchange))
         # 3  One route, or 404.
         route = self.routes.find(request)
         if route is None:
@@ -72,7 +76,12 @@ class EntrypointResource:
 
     def refuse(self, exchange: Exchange) -> None:
         """Let an exchange be observed whose request was not fit to be handled."""
-        exchange.on_close(lambda: self.observer.observe(None, exchange))
+        self.generation.hold()
+        exchange.on_close(partial(self._over, None, exchange))
+
+    def _over(self, request: Request | None, exchange: Exchange) -> None:
+        self.observer.observe(request, exchange)
+        self.generation.unhold()
 
 
 class Origin(Protocol):
@@ -92,21 +101,14 @@ class Upstream:
 
     async def handle(self, request: Request) -> Response:
         """Answer from a backend, or say why there is no answer."""
-        try:
-            return await self._forward(request)
-        except GatewayError as error:
-            # 11  Above here a fault is an answer like any other.
-            return to_response(error, request)
-
-    async def _forward(self, request: Request) -> Response:
         exchange = request.exchange
-        tried: list[Backend] = []
+        tried: tuple[Backend, ...] = ()
         while True:
             # 7  The balancer chooses among those that are well and have not been tried.
             backend = self.balancer.pick(tried)
             # 8  None is left.
             if backend is None:
-                raise GatewayError("NO_HEALTHY_BACKEND")
+                return to_response(GatewayError("NO_HEALTHY_BACKEND"), request)
             exchange.backend = backend.url
             exchange.attempts += 1
             # 9  It counts as busy until the last byte of the answer is out.
@@ -117,14 +119,15 @@ class Upstream:
             except UpstreamError as error:
                 lease.release()
                 self.report(backend, error)
-                tried.append(backend)
+                tried += (backend,)
                 # One that could not be connected to has not heard of the request: try another.
-                if not isinstance(error, UpstreamConnectError) or len(tried) == len(self.origins):
-                    raise
+                if isinstance(error, UpstreamConnectError) and len(tried) < len(self.origins):
+                    continue
+                # 11  Above here a fault is an answer like any other.
+                return to_response(error, request)
             except BaseException:
                 lease.release()
                 raise
-            else:
-                response.body.owns(lease.release)
-                exchange.on_close(response.body.close)
-                return response
+            response.body.owns(lease.release)
+            exchange.on_close(response.body.close)
+            return response

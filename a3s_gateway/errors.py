@@ -8,7 +8,9 @@ from typing import Final
 
 from attrs import frozen
 
-from .http import Body, Headers, Request, Response
+from .body import Body
+from .headers import Headers
+from .http import Request, Response
 
 
 @frozen

@@ -137,7 +137,7 @@ class Gateway(MultiService):
 
     def addresses(self) -> dict[str, Any]:
         """Return where each entrypoint really listens: port 0 has become a number."""
-        return {each.name: each.port.getHost() for each in self._listeners() if each.port}
+        return {each.factory.name: each.port.getHost() for each in self._listeners() if each.port}
 
     def snapshot(self) -> Snapshot:
         """Return what is compiled and in force; raises `RuntimeError` before the start."""

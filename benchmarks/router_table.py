@@ -14,7 +14,9 @@ from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from a3s_gateway.http import Body, Exchange, Headers, Request
+from a3s_gateway.body import Body
+from a3s_gateway.headers import Headers
+from a3s_gateway.http import Exchange, Request
 from a3s_gateway.router.expression import rule_length
 from a3s_gateway.router.rule import parse
 from a3s_gateway.router.table import Entry, RouteTable

@@ -14,7 +14,7 @@ from attrs import frozen
 ROOT = Path(__file__).parent.parent
 PACKAGE = "a3s_gateway"
 LAYERS = (  # from the bottom; a module imports from its own layer or from one before it
-    {"protocol", "hcl", "http", "effects", "plugin", "errors", "task"},
+    {"protocol", "hcl", "http", "headers", "body", "effects", "plugin", "errors", "task"},
     {"config", "router", "transport"},
     {"service", "scaling", "observability"},
     {"middleware", "proxy", "provider", "acme"},

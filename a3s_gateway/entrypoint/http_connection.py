@@ -3,52 +3,32 @@
 from __future__ import annotations
 
 from email.utils import formatdate
-from enum import Enum
 from random import getrandbits
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 
+from a3s_gateway.body import NO_BODY, Body
 from a3s_gateway.errors import GatewayError, RemoteProtocolError, refusal, to_response
-from a3s_gateway.http import (
-    EMPTY_HEADERS,
-    Body,
-    Exchange,
-    Header,
-    Headers,
-    Request,
-    Response,
-)
+from a3s_gateway.headers import EMPTY_HEADERS, Header, Headers
+from a3s_gateway.http import Exchange, Request, Response
 from a3s_gateway.protocol.codec import CHUNKED, Data, Head, ServerEvent
-from a3s_gateway.protocol.forwarded import UNKNOWN, forwarded, plain_address
+from a3s_gateway.protocol.forwarded import Forwarded, forwarded
 from a3s_gateway.protocol.http1.server import Http1Server
 from a3s_gateway.task import Task
+
+from .client_connection import ClientConnection, Phase
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from .http_service import HttpFactory
 
-LINGER: Final = 2.0  # seconds that a client gets to read our last words while it still sends
-MAX_LINGER: Final = 1024 * 1024  # bytes of it that we read and drop meanwhile
-
 _log = Logger()
 
 
-class Phase(Enum):
-    """What the connection's one timer is set for."""
-
-    HEAD = "request head"
-    IDLE = "next request"
-    BODY = "request body"
-    HANDLING = "answer"
-    WRITING = "client to read"
-    CLOSING = "client to close"
-
-
-class HttpConnection(Protocol):
+class HttpConnection(ClientConnection):
     """
     Parses requests, has each answered by the factory's resource, and writes the answers.
 
@@ -56,37 +36,23 @@ class HttpConnection(Protocol):
     that the transport pauses when the client reads too slowly.
     """
 
-    transport: Any
-
     def __init__(self, factory: HttpFactory) -> None:
-        self.factory: HttpFactory = factory
+        super().__init__(factory)
         self._codec = Http1Server(factory.limits)
-        self._timer = factory.timers.timer(self._expired)
-        self._phase = Phase.HEAD
-        self._peer = UNKNOWN
         self._exchange: Exchange | None = None
         self._request: Request | None = None
         self._task: Task[Response] | None = None
         self._response_body: Body | None = None
-        self._head_sent = False
-        self._pumping = False
-        self._cycle_is_over = False
-        self._discarded = -1  # bytes read only to be dropped; -1 while they are not
-        self._reading_paused = False
+        self._is_head_sent = False
+        self._is_pumping = False
+        self._is_cycle_over = False
         # What a client repeats need not be worked out again.
-        self._last_head: Head | None = None
-        self._last_forwarded: tuple[Headers, str, str] = (EMPTY_HEADERS, "", "")
+        self._last_fields: Headers | None = None
+        self._last_headers = EMPTY_HEADERS
         self._last_authority: str | None = None
-        self._own_forwarded: tuple[Headers, str, str] = (EMPTY_HEADERS, "", "")
+        self._last_forwarded = Forwarded(EMPTY_HEADERS, "", "")
 
     # -- the connection's life
-
-    def connectionMade(self) -> None:
-        """Give the client its time for a first request."""
-        self.factory.connections.add(self)
-        host = getattr(self.transport.getPeer(), "host", "")
-        self._peer = plain_address(host) if host else UNKNOWN
-        self._timer.set(self.factory.timeouts.request_head)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002
         """Take back everything that was begun for this client."""
@@ -97,39 +63,18 @@ class HttpConnection(Protocol):
 
     def drain(self) -> None:
         """Close when nothing is under way, at once or after the answer in progress."""
-        if self._exchange is None and self._codec.is_idle and self._phase != Phase.CLOSING:
+        if self._exchange is None and self._codec.is_idle and self._phase is not Phase.CLOSING:
             self._close()
-
-    def abort(self) -> None:
-        """End it in whatever state it is."""
-        self.transport.abortConnection()
-
-    def _close(self) -> None:
-        self._phase = Phase.CLOSING
-        self._timer.set(self.factory.timeouts.write_idle)
-        self.transport.loseConnection()
-
-    def _linger(self) -> None:
-        """
-        Close, but let the client read our answer first, although it is still sending.
-
-        RFC 9112 §9.6: closing with unread data resets the connection, and the answer is
-        lost with it.
-        """
-        self._phase = Phase.CLOSING
-        self._discarded = 0
-        self._resume_reading()
-        self._timer.set(LINGER)
 
     def _expired(self) -> None:
         phase = self._phase
-        if (phase is Phase.HEAD and not self._codec.is_idle) or (
-            phase is Phase.BODY and not self._head_sent
-        ):
+        if phase is Phase.HEAD and not self._codec.is_idle:
             self._refuse(RemoteProtocolError("", "REQUEST_TIMEOUT"))
-        elif phase in (Phase.HEAD, Phase.IDLE):
+        elif phase is Phase.BODY and not self._is_head_sent:
+            self._refuse(RemoteProtocolError("", "REQUEST_TIMEOUT"))
+        elif phase is Phase.HEAD or phase is Phase.IDLE:
             self._close()
-        else:
+        elif phase is not Phase.HANDLING:
             self.transport.abortConnection()
 
     # -- from the wire
@@ -152,134 +97,92 @@ class HttpConnection(Protocol):
                 self._phase = Phase.HEAD
                 self._timer.set(self.factory.timeouts.request_head)
         elif codec.is_full:
-            self._reading_paused = True
-            self.transport.pauseProducing()
-
-    def _discard(self, data: bytes) -> None:
-        self._discarded += len(data)
-        if self._discarded > MAX_LINGER:
-            self.transport.abortConnection()
+            self._pause_reading()
 
     def _pump(self, events: list[ServerEvent]) -> None:
         """Act on events; where an answer is complete at once, go on with what is pipelined."""
-        self._pumping = True
+        self._is_pumping = True
         try:
             while events:
-                self._take(events)
-                events = []
-                if self._cycle_is_over:
-                    events = self._next_cycle()
+                started: Request | None = None
+                for event in events:
+                    if type(event) is Head:
+                        started = self._begin(event)
+                    elif self._request is not None:
+                        self._feed(self._request, event)
+                if started is not None:
+                    handling = self.factory.resource.handle(started)
+                    self._task = task = Task(handling, self._answered, self._failed)
+                    task.start()
+                events = self._next_cycle() if self._is_cycle_over else []
         finally:
-            self._pumping = False
-
-    def _take(self, events: list[ServerEvent]) -> None:
-        started: Request | None = None
-        for event in events:
-            kind = type(event)
-            if kind is Head:
-                started = self._begin(event)  # type: ignore[arg-type]
-            elif self._request is not None:
-                self._feed(self._request, event)
-        if started is not None:
-            self._task = task = Task(
-                self.factory.resource.handle(started), self._answered, self._failed
-            )
-            task.start()
+            self._is_pumping = False
 
     def _begin(self, head: Head) -> Request:
-        if head is self._last_head:
-            headers, client, scheme = self._last_forwarded
-        else:
-            headers, client, scheme = self._forwarded(head)
-            self._last_head = head
-            self._last_forwarded = (headers, client, scheme)
         factory = self.factory
-        exchange = Exchange(factory.name, self._peer, monotonic())
-        exchange.client = client
-        exchange.request_id = head.request_id or f"{getrandbits(128):032x}"
+        if head.headers is not self._last_fields or head.authority != self._last_authority:
+            self._introduce(head)
+        who = self._last_forwarded
+        request_id = head.request_id or f"{getrandbits(128):032x}"
+        exchange = Exchange(
+            factory.name, self._peer, monotonic(), who.client, request_id, self._inform
+        )
         length = head.length
         if length == 0:
-            body = Body.of(b"")
+            body: Body = NO_BODY
             self._phase = Phase.HANDLING
         else:
             body = Body(self, None if length == CHUNKED else length)
             if head.expects_continue:
-                exchange.inform = self._inform
                 body.ask = self._ask
             self._phase = Phase.BODY
             self._timer.set(factory.timeouts.request_body_idle)
-        exchange.inform = self._inform
         self._exchange = exchange
-        self._head_sent = False
+        self._is_head_sent = False
         self._request = request = Request(
             head.method, head.path, head.query, head.host, head.authority, head.version,
-            scheme, headers, body, client, exchange,
+            who.scheme, self._last_headers, body, who.client, exchange,
         )  # fmt: skip
         return request
 
-    def _forwarded(self, head: Head) -> tuple[Headers, str, str]:
+    def _introduce(self, head: Head) -> None:
         """Put what we know of the client in place of what it says."""
         factory = self.factory
-        if not head.forwarded and head.authority == self._last_authority:
-            fields, client, scheme = self._own_forwarded
-        else:
-            facts = forwarded(
+        # What a proxy says differs by client; what we say of a peer, only by authority.
+        if head.forwarded or head.authority != self._last_authority:
+            self._last_forwarded = forwarded(
                 self._peer, factory.scheme, head.authority, head.forwarded, factory.is_trusted
             )
-            fields, client, scheme = facts.headers, facts.client, facts.scheme
-            if not head.forwarded:
-                self._last_authority = head.authority
-                self._own_forwarded = (fields, client, scheme)
-        return head.headers.joined(fields), client, scheme
+        self._last_headers = head.headers.joined(self._last_forwarded.headers)
+        self._last_fields = head.headers
+        self._last_authority = None if head.forwarded else head.authority
 
     def _feed(self, request: Request, event: ServerEvent) -> None:
         body = request.body
         if isinstance(event, Data):
             request.exchange.bytes_in += len(event.data)
-            body.feed(event.data)
-            if not event.is_last:
+            if event.is_last:
+                self._end_of_request()
+                body.feed(event.data)
+                body.end()
+            else:
                 if self._phase is Phase.BODY:
                     self._timer.set(self.factory.timeouts.request_body_idle)
-                return
-            trailers = EMPTY_HEADERS
+                body.feed(event.data)
         else:
             assert not isinstance(event, Head)
-            trailers = event.trailers
+            self._end_of_request()
+            body.end(event.trailers)
+
+    def _end_of_request(self) -> None:
         if self._phase is Phase.BODY:
             self._phase = Phase.HANDLING
-            self._timer.cancel()
-        body.end(trailers)
-
-    # -- Source of the request's body
-
-    def pause(self) -> None:
-        """Stop reading: the backend is slower than the client."""
-        self._reading_paused = True
-        if self._phase is Phase.BODY:
-            self._timer.cancel()
-        self.transport.pauseProducing()
-
-    def resume(self) -> None:
-        """Read on."""
-        if self._phase is Phase.BODY:
-            self._timer.set(self.factory.timeouts.request_body_idle)
-        self._resume_reading()
-
-    def cancel(self) -> None:
-        """Read the rest of the request only to drop it: nobody wants it."""
-        self._discarded = max(self._discarded, 0)
-        self._resume_reading()
-
-    def _resume_reading(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            self.transport.resumeProducing()
 
     # -- the answer
 
     def _inform(self, status: int, reason: str, headers: Headers) -> None:
         """Pass an interim response on (RFC 9110 §15.2)."""
-        if self._exchange is not None and not self._head_sent:
+        if self._exchange is not None and not self._is_head_sent:
             wire = self._codec.send_informational(status, reason, headers)
             if wire:
                 self.transport.write(wire)
@@ -288,10 +191,10 @@ class HttpConnection(Protocol):
         self._inform(100, "", EMPTY_HEADERS)
 
     def _answered(self, response: Response) -> None:
-        exchange, codec = self._exchange, self._codec
-        request = self._request
+        exchange, request, codec = self._exchange, self._request, self._codec
+        body = response.body
         if exchange is None or request is None:
-            response.body.close()
+            body.close()
             return
         if self.factory.is_draining or not codec.is_request_complete:
             codec.keep_alive = False
@@ -299,27 +202,25 @@ class HttpConnection(Protocol):
         exchange.status = response.status
         if response.fault is not None:
             exchange.code = response.fault.code
-            headers = headers.plus(Header.of("Date", formatdate(time(), usegmt=True)))
-        body = response.body
-        is_whole = body.is_complete
+            headers = headers.plus(_date())
         head = codec.send_head(
             response.status, response.reason, headers, body.length, exchange.request_id
         )
         data = body.take()
+        is_whole = body.is_complete
         if request.method == "HEAD":
             data = b""
-            body.close()
             is_whole = True
         exchange.first_byte_at = monotonic()
         exchange.bytes_out = len(data)
-        self._head_sent = True
+        self._is_head_sent = True
+        self._response_body = body
         if is_whole:
             if data:
                 head += codec.send_data(data)
             self.transport.write(head + codec.send_end(body.trailers))
             self._finished()
             return
-        self._response_body = body
         self.transport.write(head + codec.send_data(data) if data else head)
         self.transport.registerProducer(self, True)  # noqa: FBT003 - Twisted's interface
         body.pipe(self)
@@ -333,9 +234,7 @@ class HttpConnection(Protocol):
             self._refuse(error)
             return
         if not isinstance(error, GatewayError):
-            _log.failure(
-                "handling {method} {path} failed", method=request.method, path=request.path
-            )
+            _log.failure("{method} {path} failed", method=request.method, path=request.path)
             error = GatewayError("INTERNAL", repr(error))
         self._answered(to_response(error, request))
 
@@ -376,7 +275,6 @@ class HttpConnection(Protocol):
         """Let the backend go on."""
         if self._response_body is not None:
             self._phase = Phase.HANDLING
-            self._timer.cancel()
             self._response_body.resume()
 
     def stopProducing(self) -> None:
@@ -386,62 +284,68 @@ class HttpConnection(Protocol):
 
     def _finished(self) -> None:
         """End the exchange whose last byte was written."""
-        exchange, request = self._exchange, self._request
+        exchange, request, body = self._exchange, self._request, self._response_body
         self._exchange = self._request = self._task = self._response_body = None
-        is_complete = self._codec.is_request_complete
-        if request is not None and not is_complete:
-            request.body.close()
+        codec = self._codec
+        is_complete = codec.is_request_complete
+        if body is not None:
+            body.close()
         if exchange is not None:
             exchange.close()
-        if not self._codec.keep_alive or not is_complete:
-            self._discarded = max(self._discarded, 0)
-            if is_complete:
-                self._close()
+        if codec.keep_alive and is_complete:
+            if self._is_pumping:
+                self._is_cycle_over = True
             else:
-                self._linger()
-        elif self._pumping:
-            self._cycle_is_over = True
-        else:
-            self._pump(self._next_cycle())
+                self._pump(self._next_cycle())
+            return
+        self._discarded = max(self._discarded, 0)
+        if is_complete:
+            self._close()
+            return
+        if request is not None:
+            request.body.close()
+        self._linger()
 
     def _next_cycle(self) -> list[ServerEvent]:
-        self._cycle_is_over = False
+        self._is_cycle_over = False
+        codec = self._codec
         try:
-            events = self._codec.next_cycle()
+            events = codec.next_cycle()
         except RemoteProtocolError as error:
             self._refuse(error)
             return []
+        if self._is_reading_paused:
+            self._resume_reading()
         if not events:
-            if self.factory.is_draining and self._codec.is_idle:
-                self._close()
-            else:
-                self._phase = Phase.IDLE if self._codec.is_idle else Phase.HEAD
-                timeouts = self.factory.timeouts
-                self._timer.set(
-                    timeouts.keep_alive_idle if self._phase is Phase.IDLE else timeouts.request_head
-                )
-        self._resume_reading()
+            self._wait_for_request()
         return events
+
+    def _wait_for_request(self) -> None:
+        timeouts = self.factory.timeouts
+        if not self._codec.is_idle:
+            self._phase = Phase.HEAD
+            self._timer.set(timeouts.request_head)
+        elif self.factory.is_draining:
+            self._close()
+        else:
+            self._phase = Phase.IDLE
+            self._timer.set(timeouts.keep_alive_idle)
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         """Answer what is not acceptable, if it can still be answered, and close."""
-        if self._head_sent and self._exchange is not None:
-            self._abandon(error.code, self._exchange.status)
+        exchange = self._exchange
+        if exchange is not None and self._is_head_sent:
+            self._abandon(error.code, exchange.status)
             self.transport.abortConnection()
             return
-        exchange = self._exchange
         if exchange is None:
-            exchange = Exchange(self.factory.name, self._peer, monotonic())
-            exchange.client = self._peer
-            exchange.request_id = f"{getrandbits(128):032x}"
+            request_id = f"{getrandbits(128):032x}"
+            name, peer = self.factory.name, self._peer
+            self._exchange = exchange = Exchange(name, peer, monotonic(), peer, request_id)
             self.factory.resource.refuse(exchange)
-            self._exchange = exchange
         response = refusal(error, exchange.request_id)
         body = response.body.take()
-        headers = response.headers.plus(
-            Header.of("Date", formatdate(time(), usegmt=True)),
-            Header.of("X-Request-Id", exchange.request_id),
-        )
+        headers = response.headers.plus(_date(), Header.of("X-Request-Id", exchange.request_id))
         exchange.bytes_out = len(body)
         exchange.first_byte_at = monotonic()
         self._abandon(error.code, response.status)
@@ -465,3 +369,7 @@ class HttpConnection(Protocol):
         if body is not None:
             body.close()
         exchange.close()
+
+
+def _date() -> Header:
+    return Header.of("Date", formatdate(time(), usegmt=True))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Coroutine
+from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
 from attrs import define, field
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 class Resource(Interface):
     """The root of an entrypoint's tree, as `dataplane.py` builds it."""
 
-    async def handle(self, request: Request) -> Response:
+    def handle(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Answer one request."""
-        ...
 
     def refuse(self, exchange: Exchange) -> None:
         """Take note of one that was not fit to be handled."""
@@ -36,10 +35,21 @@ class Resource(Interface):
 class Timeouts(Interface):
     """Seconds that a client may take for each phase; the entrypoint's `timeouts` block."""
 
-    request_head: float
-    request_body_idle: float
-    keep_alive_idle: float
-    write_idle: float
+    @property
+    def request_head(self) -> float:
+        """From the first byte of a request to the end of its head."""
+
+    @property
+    def request_body_idle(self) -> float:
+        """Between two pieces of a body."""
+
+    @property
+    def keep_alive_idle(self) -> float:
+        """Between two requests."""
+
+    @property
+    def write_idle(self) -> float:
+        """While the client takes nothing of an answer."""
 
 
 @define(eq=False, slots=False)
@@ -54,12 +64,12 @@ class HttpFactory(Factory):
     timeouts: Timeouts
     is_trusted: Trust
     is_draining: bool = field(default=False, init=False)
-    connections: set[HttpConnection] = field(factory=set, init=False)
+    connections: set[Any] = field(factory=set, init=False)
     _drained: Deferred[None] | None = field(default=None, init=False)
 
     noisy = False
 
-    def buildProtocol(self, addr: IAddress | None) -> HttpConnection:  # noqa: ARG002
+    def buildProtocol(self, addr: IAddress | None) -> HttpConnection:  # type: ignore[override]  # noqa: ARG002
         """Make the protocol of a connection that was accepted."""
         return HttpConnection(self)
 

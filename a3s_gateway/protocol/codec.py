@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from a3s_gateway.http import EMPTY_HEADERS, Headers
+from a3s_gateway.headers import EMPTY_HEADERS, Headers
 
 if TYPE_CHECKING:
     from attrs import frozen as event

@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
-from a3s_gateway.http import Header, Headers
+from a3s_gateway.headers import Header, Headers
 
 UNKNOWN: Final = "unknown"  # RFC 7239 §6.2: a peer without an address, as on a Unix socket
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}

@@ -9,7 +9,9 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 
 from a3s_gateway.errors import RemoteProtocolError, UpstreamError
-from a3s_gateway.http import EMPTY_HEADERS, Body, Headers, Request, Response
+from a3s_gateway.body import Body
+from a3s_gateway.headers import EMPTY_HEADERS, Headers
+from a3s_gateway.http import Request, Response
 from a3s_gateway.protocol.codec import ClientEvent, Data, End, Informational, ResponseHead
 from a3s_gateway.protocol.http1.client import Http1Client
 from a3s_gateway.task import Waiter
@@ -63,7 +65,12 @@ class UpstreamConnection(Protocol):
     # -- one exchange
 
     def send(
-        self, request: Request, target: str, request_timeout: float, idle_timeout: float
+        self,
+        request: Request,
+        target: str,
+        authority: str,
+        request_timeout: float,
+        idle_timeout: float,
     ) -> Waiter[Response]:
         """
         Send a request; its response's head resolves what is returned.
@@ -71,6 +78,7 @@ class UpstreamConnection(Protocol):
         Args:
             request: Its body is piped here, unless it is all there already.
             target: As this backend is to see it.
+            authority: For its Host field.
             request_timeout: Seconds from the end of the request to the response's head.
             idle_timeout: Seconds that either body may stand still.
 
@@ -79,16 +87,13 @@ class UpstreamConnection(Protocol):
         self._request = request
         self._request_timeout, self._idle_timeout = request_timeout, idle_timeout
         self._heard = False
-        is_whole = body.is_complete and not body.trailers
-        length = 0 if body.is_empty else body.length
         head = codec.send_head(
-            request.method, target, request.authority, request.headers, length,
-            request.exchange.request_id,
-            expects_continue=body.ask is not None and not body.begun,
+            request.method, target, authority, request.headers, body.length,
+            request.exchange.request_id, body.ask is not None and not body.begun,
         )  # fmt: skip
         waiter = self._waiter = Waiter()
-        if is_whole:
-            if length != 0:
+        if body.is_complete and not body.trailers:
+            if body.length != 0:
                 head = b"%b%b%b" % (
                     head,
                     codec.send_data(body.take()),
@@ -211,11 +216,9 @@ class UpstreamConnection(Protocol):
                 self._complete(body, event.trailers)  # type: ignore[union-attr]
             else:
                 self._inform(event)  # type: ignore[arg-type]
-        if head is None:
-            if self._body is not None and not self._is_paused:
-                self._timer.set(self._idle_timeout)
-            return
-        if waiter is not None:
+        if self._body is not None and not self._is_paused:
+            self._timer.set(self._idle_timeout)
+        if waiter is not None and head is not None:
             assert body is not None
             waiter.resolve(Response(head.status, head.headers, body, head.reason))
 
@@ -224,8 +227,6 @@ class UpstreamConnection(Protocol):
         self._body = body
         if head.length == 0:
             self._complete(body, EMPTY_HEADERS)
-        else:
-            self._timer.set(self._idle_timeout)
         return body
 
     def _complete(self, body: Body | None, trailers: Headers) -> None:

@@ -53,30 +53,32 @@ class HttpOrigin:
 
         """
         pool = self.pool
-        connection = pool.take()
-        if connection is None:
-            connection = await pool.fresh()
-        try:
-            response = await self._send(request, connection)
-        except StaleConnectionError as stale:
-            if not _may_replay(request):
-                raise UpstreamError("UPSTREAM_RESET", stale.detail) from stale
-            response = await self._send(request, await pool.fresh())
-        return response
-
-    async def _send(self, request: Request, connection: UpstreamConnection) -> Response:
         target = request.path if request.query is None else f"{request.path}?{request.query}"
         if self.path_prefix and target != "*":
             target = self.path_prefix + target
-        waiter = connection.send(request, target, self.request_timeout, self.idle_timeout)
-        try:
-            response = await waiter
-        except BaseException:
-            connection.abort()
-            raise
-        if self.total_timeout is not None:
-            self._limit(response, connection, self.total_timeout)
-        return response
+        authority = request.authority or self.authority
+        connection = pool.take()
+        if connection is None:
+            connection = await pool.fresh()
+        is_second = False
+        while True:
+            waiter = connection.send(
+                request, target, authority, self.request_timeout, self.idle_timeout
+            )
+            try:
+                response = await waiter
+            except StaleConnectionError as stale:
+                if is_second or not _may_replay(request):
+                    raise UpstreamError("UPSTREAM_RESET", stale.detail) from stale
+                is_second = True
+                connection = await pool.fresh()
+            except BaseException:
+                connection.abort()
+                raise
+            else:
+                if self.total_timeout is not None:
+                    self._limit(response, connection, self.total_timeout)
+                return response
 
     def _limit(self, response: Response, connection: UpstreamConnection, seconds: float) -> None:
         late = UpstreamError("UPSTREAM_TIMEOUT", "the whole answer took too long")

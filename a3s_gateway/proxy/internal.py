@@ -7,7 +7,9 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
 
-from a3s_gateway.http import Body, Handler, Headers, Request, Response
+from a3s_gateway.body import Body
+from a3s_gateway.headers import Headers
+from a3s_gateway.http import Handler, Request, Response
 
 Wall = Callable[[], float]
 

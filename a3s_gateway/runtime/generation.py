@@ -59,12 +59,12 @@ class Generation:
         """Exchanges in progress."""
         return self._holds
 
-    def hold(self) -> Callable[[], None]:
-        """Keep this generation alive for one exchange; returns what ends that."""
+    def hold(self) -> None:
+        """Keep this generation alive for one exchange, until `unhold`."""
         self._holds += 1
-        return self._unhold
 
-    def _unhold(self) -> None:
+    def unhold(self) -> None:
+        """End one `hold`; the last one of a retired generation releases its state."""
         self._holds -= 1
         if self._is_retired:
             self._release_if_done()

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from a3s_gateway.errors import RemoteProtocolError
-from a3s_gateway.http import EMPTY_HEADERS, Headers
+from a3s_gateway.headers import EMPTY_HEADERS, Headers
 
 from . import fields
 

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from a3s_gateway.errors import LocalProtocolError, RemoteProtocolError
-from a3s_gateway.http import (
+from a3s_gateway.headers import (
     CONNECTION,
     CONTENT_LENGTH,
     HOP_BY_HOP,
@@ -90,8 +90,7 @@ class Http1Client:
         headers: Headers,
         length: int | None,
         request_id: str,
-        *,
-        expects_continue: bool = False,
+        expects_continue: bool = False,  # noqa: FBT001, FBT002 - by position: on the hot path
     ) -> bytes:
         """
         Serialise a request head.

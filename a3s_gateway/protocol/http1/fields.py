@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from a3s_gateway.errors import RemoteProtocolError
-from a3s_gateway.http import FIELD_LINE, PLAIN, REQUEST_ID, Header, Headers
+from a3s_gateway.headers import FIELD_LINE, PLAIN, REQUEST_ID, Header, Headers
 from a3s_gateway.protocol.cache import TwoGenerations
 
 CACHED_LINES: Final = 4096  # per generation; with 256 bytes a line, 2 MiB at the most

@@ -8,7 +8,7 @@ from typing import Final
 from attrs import define, frozen
 
 from a3s_gateway.errors import RemoteProtocolError
-from a3s_gateway.http import (
+from a3s_gateway.headers import (
     CONNECTION,
     CONTENT_LENGTH,
     EXPECT,

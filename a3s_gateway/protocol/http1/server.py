@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Final
 
 from a3s_gateway.errors import LocalProtocolError, RemoteProtocolError
-from a3s_gateway.http import Headers
+from a3s_gateway.headers import Headers
 from a3s_gateway.protocol.codec import CHUNKED, Data, End, Head, ServerEvent
 from a3s_gateway.protocol.http1 import chunked, fields
 from a3s_gateway.protocol.http1.chunked import ChunkedDecoder

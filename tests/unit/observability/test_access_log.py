@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a3s_gateway.config.observability import ACCESS_LOG_FIELDS
-from a3s_gateway.http import Body, Exchange, Header, Headers, Request
+from a3s_gateway.body import Body
+from a3s_gateway.headers import Header, Headers
+from a3s_gateway.http import Exchange, Request
 from a3s_gateway.observability.access_log import FIELDS, AccessLogFormat, _Quoted
 
 NOW = datetime(2026, 3, 7, 8, 9, 10, 123456, UTC).timestamp()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from a3s_gateway.http import Body, Exchange, Headers, Request
+from a3s_gateway.body import Body
+from a3s_gateway.headers import Headers
+from a3s_gateway.http import Exchange, Request
 from a3s_gateway.protocol.target import host_of, parse_target
 
 
