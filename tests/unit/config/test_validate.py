@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import pytest
+
+from a3s_gateway.config.faults import ConfigError
+from a3s_gateway.config.model import GatewayConfig
+
+
+def messages(text: str) -> list[str]:
+    """Return all faults and warnings of a text."""
+    try:
+        found = GatewayConfig.from_text(text, environ={}).warnings
+    except ConfigError as error:
+        found = error.diagnostics
+    return [each.message for each in found]
+
+
+def listeners(*addresses: str, protocol: str = "http", admin: str = "127.0.0.1:9900") -> str:
+    blocks = [
+        f'entrypoints "e{i}" {{\n  address = "{address}"\n  protocol = "{protocol}"\n}}\n'
+        for i, address in enumerate(addresses)
+    ]
+    router = 'routers "r" {\n  rule = "Path(`/`)"\n  service = "whoami@internal"\n}\n'
+    return "".join([*blocks, router, f'admin {{\n  address = "{admin}"\n}}\n'])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (":80", ":80"),
+        (":80", "0.0.0.0:80"),
+        (":80", "[::]:80"),
+        (":80", "10.0.0.1:80"),
+        ("0.0.0.0:80", "127.0.0.1:80"),
+        ("[::]:80", "[::1]:80"),
+        ("LOCALHOST:80", "localhost:80"),
+        ("unix:/run/a", "unix:/run/a"),
+    ],
+)
+def test_two_listeners_cannot_share_an_address(one: str, other: str) -> None:
+    """Told before any socket is opened, in either order."""
+    for pair in ((one, other), (other, one)):
+        assert [m for m in messages(listeners(*pair)) if " listens on " in m]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (":80", ":81"),
+        ("127.0.0.1:80", "127.0.0.2:80"),
+        ("0.0.0.0:80", "[::]:80"),
+        (":0", ":0"),
+        ("unix:/run/a", "unix:/run/b"),
+        ("unix:/run/a", ":80"),
+    ],
+)
+def test_different_addresses_do_not_collide(one: str, other: str) -> None:
+    """Port 0 is a different one each time."""
+    assert messages(listeners(one, other)) == []
+
+
+def test_the_admin_api_is_a_listener_like_the_others() -> None:
+    """Unless it is switched off."""
+    text = listeners("127.0.0.1:9900")
+    assert [m for m in messages(text) if "the admin API" in m]
+    assert messages(text.replace("admin {", "admin {\n  enabled = false")) == []
+
+
+@pytest.mark.parametrize("admin", [":9900", "0.0.0.0:9900", "10.0.0.1:9900", "[::]:9900"])
+def test_an_open_admin_api_needs_a_token(admin: str) -> None:
+    """Nobody publishes their configuration by accident."""
+    text = listeners(":80", admin=admin)
+    assert [m for m in messages(text) if 'needs a "token"' in m]
+    assert messages(text.replace("admin {", 'admin {\n  token = "t"')) == []
+
+
+ROUTED = """
+entrypoints "http" {{
+  address = ":1"
+}}
+entrypoints "tcp" {{
+  address  = ":2"
+  protocol = "tcp"
+}}
+routers "http" {{
+  rule    = "Path(`/`)"
+  service = "whoami@internal"
+}}
+routers "r" {{
+  rule    = "{rule}"
+  service = "s"
+  {more}
+}}
+services "s" {{
+  load_balancer {{
+    servers = [{{ url = "{url}" }}]
+  }}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "url", "more"),
+    [
+        ("HostSNI(`*`)", "tcp://a:1", ""),
+        ("HostSNI(`*`)", "a:1", 'entrypoints = ["tcp"]'),
+        ("ClientIP(`10.0.0.0/8`)", "unix:/a", 'entrypoints = ["tcp"]'),
+    ],
+)
+def test_a_router_speaks_what_its_entrypoints_or_its_rule_say(
+    rule: str, url: str, more: str
+) -> None:
+    """A TCP rule without entrypoints serves those for TCP."""
+    assert messages(ROUTED.format(rule=rule, url=url, more=more)) == []
+
+
+def test_a_rule_of_http_leaves_tcp_alone() -> None:
+    """The TCP entrypoint then has no router, which is worth a warning."""
+    text = ROUTED.format(rule="Path(`/x`)", url="http://a", more="")
+    assert messages(text) == ['entrypoint "tcp" has no router']
+
+
+def test_discovered_routers_may_serve_an_entrypoint_later() -> None:
+    """No warning where something else brings routers."""
+    text = ROUTED.format(rule="Path(`/x`)", url="http://a", more="")
+    assert messages(text + "providers {\n  docker {}\n}\n") == []
+
+
+def services(links: dict[str, dict[str, str]]) -> str:
+    head = listeners(":80").replace("whoami@internal", next(iter(links)))
+    blocks = []
+    for name, found in links.items():
+        inner = "".join(f'  {kind} {{\n    service = "{to}"\n  }}\n' for kind, to in found.items())
+        blocks.append(
+            f'services "{name}" {{\n  load_balancer {{\n'
+            f'    servers = [{{ url = "http://a" }}]\n  }}\n{inner}}}\n'
+        )
+    return head + "".join(blocks)
+
+
+@pytest.mark.parametrize(
+    ("links", "rings"),
+    [
+        ({"a": {"failover": "b", "mirror": "b"}, "b": {"failover": "c"}, "c": {}}, []),
+        ({"a": {"failover": "a"}}, ['"a" -> "a"']),
+        ({"a": {"mirror": "b"}, "b": {"failover": "a"}}, ['"a" -> "b" -> "a"']),
+        (
+            {"a": {"mirror": "b"}, "b": {"mirror": "c"}, "c": {"mirror": "b", "failover": "a"}},
+            ['"a" -> "b" -> "c" -> "a"', '"b" -> "c" -> "b"'],
+        ),
+    ],
+)
+def test_rings_of_services_are_found_once_each(
+    links: dict[str, dict[str, str]], rings: list[str]
+) -> None:
+    """However mirrors and failovers are mixed; a diamond is none."""
+    found = [m.rpartition(": ")[2] for m in messages(services(links)) if "cycle" in m]
+    assert sorted(found) == sorted(rings)
