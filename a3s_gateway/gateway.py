@@ -105,7 +105,7 @@ class Gateway(MultiService):
         self._started_at = monotonic()
         self._stopping: Deferred[None] | None = None
         self._shutdown_waiters: list[Deferred[None]] = []
-        self._unrouted: dict[str, RouteCounters] = {}
+        self._observers: dict[str, ExchangeObserver] = {}
         self._snapshot: Snapshot | None = None
         self._generation = Generation(StatePool())
         self._entrypoints = MultiService()
@@ -126,8 +126,10 @@ class Gateway(MultiService):
         """Return how it is doing."""
         status = self._status
         routes = self._snapshot.routes.values() if self._snapshot else ()
+        for observer in self._observers.values():
+            observer.flush()
         counted = [route.counters.requests for route in routes]
-        unrouted = [counters.requests for counters in self._unrouted.values()]
+        unrouted = [observer.unrouted.requests for observer in self._observers.values()]
         return Health(
             status.state,
             monotonic() - self._started_at if status.state is State.RUNNING else 0.0,
@@ -231,14 +233,19 @@ class Gateway(MultiService):
         return AccessLogService(Output(config.path), self._reactor, in_thread)
 
     def _observer_for(self, name: str) -> Observer:
-        counters = self._unrouted.setdefault(name, RouteCounters())
+        known = self._observers.get(name)
+        if known is not None:
+            return known
         line: Line | None = None
         write: Callable[[str], None] = _nowhere
         if self._access_log is not None:
             config = self._config.access_log
             line = AccessLogFormat(config.format, config.fields, config.sample).compile(random)
             write = self._access_log.write
-        return ExchangeObserver(counters, line, write, monotonic, time)
+        observer = ExchangeObserver(RouteCounters(), line, write, monotonic, time)
+        observer.alarm = timers_for(self._reactor).timer(observer.flush)
+        self._observers[name] = observer
+        return observer
 
     # -- stop
 
@@ -271,6 +278,8 @@ class Gateway(MultiService):
             await self._close_listeners()
             await self._drain()
             self._generation.retire()
+            for observer in self._observers.values():
+                observer.flush()
             await super().stopService()
             _log.info("stopped")
         self._status = Status(State.STOPPED, self._status.last_error)

@@ -99,11 +99,12 @@ class Headers:
     `Request.authority`, in `Body.length` and in the codec.
     """
 
-    __slots__ = ("_items", "_wire")
+    __slots__ = ("_first", "_items", "_wire")
 
     def __init__(self, items: Iterable[Header] = ()) -> None:
         self._items = tuple(items)
         self._wire: bytes | None = None
+        self._first: dict[str, str] | None = None  # the first value of each name
 
     @classmethod
     def of(cls, *pairs: tuple[str, str]) -> Self:
@@ -138,10 +139,10 @@ class Headers:
 
     def find(self, name: str) -> str | None:
         """Return the first value of `name` (lower case), or None."""
-        for header in self._items:
-            if header.name == name:
-                return header.value
-        return None
+        first = self._first
+        if first is None:
+            first = self._first = {h.name: h.value for h in reversed(self._items)}
+        return first.get(name)
 
     def all(self, name: str) -> list[str]:
         """Return every value of `name` (lower case), in order."""
