@@ -37,6 +37,7 @@ from a3s_gateway.hcl.nodes import (
 from a3s_gateway.plugin import plugins
 
 S = TypeVar("S", bound=Section)
+_NESTED = (BlockKind, BlocksKind, NamedKind, PluginKind)
 _ABSENT: Any = object()  # not written: the class has a default
 
 
@@ -94,6 +95,9 @@ class Decoder:
                 is_complete = False
                 if key.name not in nodes and key.name not in near:
                     self._missing(key, part)
+            elif key.is_always and key.attribute not in values:
+                # A later fault of a block that nobody wrote is shown at the block around it.
+                values[key.attribute] = key.kind.section(place=Place(part.span))
         if not is_complete:
             return INVALID
         found = section(**values, place=Place(part.span, nodes))
@@ -116,10 +120,11 @@ class Decoder:
         """Report a key; return the one that was probably meant, which then is not missing too."""
         known = list(schema(section))
         near = nearest(entry.name, known)
-        hint = f'did you mean "{near}"?' if near else suggest(entry.name, known, what="known keys")
+        hint = f'did you mean "{near}"?' if near else ""
         owner = _where_it_belongs(section, entry.name)
         if owner:
-            hint = f'it belongs in "{owner}"'
+            hint += f' It is a key of "{owner}"' if near else f'it belongs in "{owner}"'
+        hint = hint or suggest(entry.name, known, what="known keys")
         what = "block" if isinstance(entry, Block) else "key"
         self.values.fault(entry.span, f'unknown {what} "{entry.name}" in {part.title}', hint)
         return near
@@ -341,6 +346,6 @@ def _noun(name: str) -> str:
 
 def _where_it_belongs(section: type[Section], name: str) -> str:
     for key in schema(section).values():
-        if isinstance(key.kind, BlockKind) and name in schema(key.kind.section):
+        if isinstance(key.kind, _NESTED) and name in schema(key.kind.section):
             return key.name
     return ""

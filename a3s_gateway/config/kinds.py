@@ -17,7 +17,7 @@ Network = IPv4Network | IPv6Network
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?")
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kKMGT]?)(i?)B?")
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LISTED = 8  # words of a choice that a message lists
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
@@ -64,7 +64,7 @@ def number(
     def parse(value: Plain) -> float:
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise RejectedError(expected, _unquote(value))
-        if not low <= value <= high or (above and value == low):
+        if not low <= value <= high or (above and value == low) or math.isinf(value):
             raise RejectedError(expected)
         return float(value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ from a3s_gateway.hcl.evaluate import EvaluationError, Scope, evaluate
 from a3s_gateway.hcl.nodes import Expression, Fields, Items, Plain, Scalar, Template
 
 INVALID: Any = object()  # stands for a value that has been reported
+_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _SHOWN = 60  # characters of a wrong value that a message repeats
 
 Nodes = dict[str, Expression | Span]
@@ -162,11 +164,8 @@ def _untyped(scalar: Scalar) -> Iterable[Plain]:
         return
     if text in {"true", "false"}:
         yield text == "true"
-    for number in (int, float):
-        try:
-            yield number(text)
-        except ValueError:
-            continue
+    if _NUMBER.fullmatch(text):
+        yield int(text) if text.lstrip("-").isdigit() else float(text)
 
 
 def _tells(key: Key, value: Expression) -> bool:

@@ -19,7 +19,11 @@ _RESET = "\x1b[0m"
 
 @frozen(order=True)
 class Span:
-    """A stretch of one line; `line` and `column` count from 1, `width` in characters."""
+    """
+    A stretch of one line; `line` and `column` count from 1, `width` in characters.
+
+    Line 0 stands for the whole file.
+    """
 
     path: str
     line: int

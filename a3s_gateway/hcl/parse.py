@@ -30,6 +30,8 @@ from a3s_gateway.hcl.nodes import (
 )
 from a3s_gateway.hcl.syntax import explain
 
+MAX_DIGITS = 18  # of a whole number; what is larger counts neither bytes nor anything else here
+
 _WORDS = {"identifier", "keyword", "literal_value"}
 _LITERALS = {"true": True, "false": False, "null": None}
 _BLANK = "new_line_or_comment"
@@ -73,19 +75,20 @@ def parse(text: str, path: str) -> Parsed:
 
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    whole = Span(path, 0, 0, 0)
     with _no_garbage_collection():
         try:
             # The grammar wants a line break at the end, as hcl2's own entry point knows.
             tree = parser().parse(text + "\n")
         except UnexpectedInput as error:
             fault, secrets = explain(text, path, error)
-            return Parsed(Body((), Span(path, 1, 1)), (fault,), secrets)
+            return Parsed(Body((), whole), (fault,), secrets)
         converter = _Converter(path)
-        start = Span(path, 1, 1)
         try:
-            body = converter.body(_inner(tree), start)
+            body = converter.body(_inner(tree), whole)
         except RecursionError:
-            return Parsed(Body((), start), (Diagnostic(start, "braces are nested too deeply"),))
+            fault = Diagnostic(Span(path, 1, 1), "braces are nested too deeply")
+            return Parsed(Body((), whole), (fault,))
     return Parsed(body, tuple(converter.faults))
 
 
@@ -205,7 +208,13 @@ class _Converter:
     def number(self, tree: _Tree) -> Scalar:
         token = tree.children[0]
         assert isinstance(token, Token)
-        return Scalar(int(token) if tree.data == "int_lit" else float(token), self.span(token))
+        span = self.span(token)
+        if tree.data != "int_lit":
+            return Scalar(float(token), span)
+        if len(token) > MAX_DIGITS:
+            self.faults.append(Diagnostic(span, "this number is too large"))
+            return Scalar(0, span)
+        return Scalar(int(token), span)
 
     def name(self, tree: _Tree) -> Scalar | Reference:
         token = str(tree.children[0])

@@ -130,11 +130,8 @@ class Http1Client:
             framing = f"{framing}X-Request-Id: {request_id}\r\n\r\n"
         else:
             framing += "\r\n"
-        return b"%b%b%b" % (
-            f"{method} {target} HTTP/1.1\r\nHost: {authority}\r\n".encode("latin-1"),
-            headers.wire,
-            framing.encode("latin-1"),
-        )
+        line = f"{method} {target} HTTP/1.1\r\nHost: {authority}\r\n"
+        return line.encode("latin-1") + headers.wire + framing.encode("latin-1")
 
     def send_data(self, data: bytes) -> bytes:
         """Serialise bytes of the body."""

@@ -81,7 +81,7 @@ class Http1Server:
             data = self._buffer + data
             self._buffer = b""
         if state == _HEAD:
-            return self._receive_head(data) if data else []
+            return self._receive_head(data)
         if state == _CHUNKS:
             return self._receive_chunks(data)
         if state == _DONE:
@@ -249,7 +249,7 @@ class Http1Server:
             framing += b"Connection: keep-alive\r\n"
         if request_id:
             framing += f"X-Request-Id: {request_id}\r\n".encode("ascii")
-        return b"%b%b%b\r\n" % (_status_line(status, reason), headers.wire, framing)
+        return _status_line(status, reason) + headers.wire + framing + b"\r\n"
 
     def send_refusal(self, status: int, headers: Headers, body: bytes) -> bytes:
         """Serialise a whole answer to what could not be parsed; the last one there is."""
@@ -270,11 +270,12 @@ class Http1Server:
 
 
 def _status_line(status: int, reason: str) -> bytes:
-    if not reason and status in _STATUS_LINES:
-        return _STATUS_LINES[status]
-    return f"HTTP/1.1 {status} {reason}\r\n".encode("latin-1")
+    line = _STATUS_LINES.get((status, reason))
+    return line or f"HTTP/1.1 {status} {reason}\r\n".encode("latin-1")
 
 
 _STATUS_LINES: Final = {
-    int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus
+    (int(status), reason): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode()
+    for status in HTTPStatus
+    for reason in ("", status.phrase)
 }
