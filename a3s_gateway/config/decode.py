@@ -74,36 +74,48 @@ class Decoder:
         self, section: type[Any], part: _Part, extra: Mapping[str, Any] | None = None
     ) -> Any:
         before = len(self.values.faults)
-        groups = _grouped(part.entries)
-        keys = schema(section)
         values: dict[str, Any] = dict(extra or {})
         nodes: Nodes = {}
-        near: set[str] = set()
-        is_complete = True
-        for name, entries in groups.items():
-            key = keys.get(name)
-            if key is None:
-                near.add(self._unknown(section, part, entries[0]))
-                continue
-            value = self._key(key, entries, nodes)
-            if value is INVALID:
-                is_complete &= not key.is_required
-            elif value is not _ABSENT:
-                values[key.attribute] = value
-        for key in keys.values():
-            if key.is_required and key.attribute not in values:
-                is_complete = False
-                if key.name not in nodes and key.name not in near:
-                    self._missing(key, part)
-            elif key.is_always and key.attribute not in values:
-                # A later fault of a block that nobody wrote is shown at the block around it.
-                values[key.attribute] = key.kind.section(place=Place(part.span))
-        if not is_complete:
+        near = self._read_written(section, part, values, nodes)
+        if not self._add_unwritten(section, part, values, near | nodes.keys()):
             return INVALID
         found = section(**values, place=Place(part.span, nodes))
         if len(self.values.faults) == before:
             self._mistakes(found)
         return found
+
+    def _read_written(
+        self, section: type[Section], part: _Part, values: dict[str, Any], nodes: Nodes
+    ) -> set[str]:
+        """Fill `values` and `nodes`; return the keys that misspelt ones probably stand for."""
+        keys = schema(section)
+        near = set()
+        for name, entries in _grouped(part.entries).items():
+            key = keys.get(name)
+            if key is None:
+                near.add(self._unknown(section, part, entries[0]))
+                continue
+            value = self._key(key, entries, nodes)
+            if value is not INVALID and value is not _ABSENT:
+                values[key.attribute] = value
+        return near
+
+    def _add_unwritten(
+        self, section: type[Section], part: _Part, values: dict[str, Any], reported: set[str]
+    ) -> bool:
+        """Complete `values`, and report what is missing; tell whether nothing is."""
+        is_complete = True
+        for key in schema(section).values():
+            if key.attribute in values:
+                continue
+            if key.is_required:
+                is_complete = False
+                if key.name not in reported:
+                    self._missing(key, part)
+            elif isinstance(key.kind, BlockKind) and key.default is not None:
+                # A later fault of a block that nobody wrote is shown at the block around it.
+                values[key.attribute] = key.kind.section(place=Place(part.span))
+        return is_complete
 
     def _missing(self, key: Key, part: _Part) -> None:
         hint = f"add {key.name} = {key.example}" if key.example else ""

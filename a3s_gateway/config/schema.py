@@ -144,11 +144,6 @@ class Key:
         """Tell whether a block without this key is at fault."""
         return self.default is NOTHING
 
-    @property
-    def is_always(self) -> bool:
-        """Tell whether an absent block is as good as an empty one."""
-        return isinstance(self.kind, BlockKind) and self.default is not None
-
 
 def _declare(
     kind: Any,

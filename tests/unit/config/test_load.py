@@ -153,3 +153,11 @@ def test_many_routers_are_read() -> None:
     config = GatewayConfig.from_text(MINIMAL + routers)
     assert len(config.routers) == 301
     assert config.routers["r299"].rule == "Path(`/299`)"
+
+
+def test_a_fault_of_a_block_that_nobody_wrote_is_shown_at_the_block_around_it() -> None:
+    """When the default address of the admin API is taken, at least the file is named."""
+    config = GatewayConfig.from_text(MINIMAL, "gateway.hcl")
+    assert str(config.admin.span_of("address")) == "gateway.hcl"
+    entrypoint = config.entrypoints["web"]
+    assert entrypoint.timeouts.span_of("request_head") == entrypoint.span
