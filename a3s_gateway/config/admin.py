@@ -31,9 +31,7 @@ class AdminConfig(Section):
         secret=True,
         example='"${ADMIN_TOKEN}"',
     )
-    allowed_ips: tuple[Network, ...] = keys(
-        NETWORK, "Who may connect; empty: everybody.", example='["10.0.0.0/8"]'
-    )
+    allowed_ips: tuple[Network, ...] = keys(NETWORK, "Who may connect; empty: everybody.")
 
     def mistakes(self) -> Iterator[Mistake]:
         """Nobody unknown may see or reload the configuration."""

@@ -22,7 +22,7 @@ from a3s_gateway.config.values import Values
 from a3s_gateway.hcl.diagnostics import Diagnostic, Severity, Source, Sources, Span, in_order
 from a3s_gateway.hcl.evaluate import Scope
 from a3s_gateway.hcl.nodes import Body
-from a3s_gateway.hcl.parse import parse
+from a3s_gateway.hcl.parse import parse, without_collecting
 
 R = TypeVar("R", bound=Section)
 _REMEDY = "create it, or change providers.file.directory"
@@ -48,9 +48,10 @@ def from_text(
 ) -> R:
     """Read a text as if it were the file `path`."""
     reading = _Reading(environ=os.environ if environ is None else environ)
-    body = reading.parse(text, path)
-    fragments = [reading.fragment(name) for name in reading.fragment_names(body)]
-    return reading.finish(root, merge(body, fragments), check)
+    with without_collecting():
+        body = reading.parse(text, path)
+        fragments = [reading.fragment(name) for name in reading.fragment_names(body)]
+        return reading.finish(root, merge(body, fragments), check)
 
 
 @define

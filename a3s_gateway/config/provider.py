@@ -78,7 +78,7 @@ class DockerConfig(Section):
 class KubernetesConfig(Section):
     """Ingress resources of a cluster."""
 
-    namespace: str = key(TEXT, "Where to look; empty: everywhere.", default="")
+    namespace: str = key(TEXT, "Where to look; empty: everywhere.", default="", example='"default"')
     label_selector: str = key(TEXT, "Which resources; empty: all.", default="")
     watch_interval_secs: float = key(
         duration(1), "Time between two full reads beside the watch.", default=30.0
@@ -90,7 +90,7 @@ class KubernetesConfig(Section):
 class ProvidersConfig(Section):
     """Sources of configuration; each is off unless its block is there."""
 
-    file: FileProviderConfig | None = block(FileProviderConfig, "Files.", default=None)
+    file: FileProviderConfig | None = block(FileProviderConfig, "Files.", default=None, shown=True)
     discovery: DiscoveryConfig | None = block(DiscoveryConfig, "Documents of hosts.", default=None)
     dns: DnsConfig | None = block(DnsConfig, "Name resolution.", default=None)
     docker: DockerConfig | None = block(DockerConfig, "Containers.", default=None)
