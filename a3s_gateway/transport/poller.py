@@ -89,7 +89,7 @@ class Poller:
         # the batch, so that no event of the batch can reach a newcomer with the same number.
         self._pollables: list[Pollable | None] = []
         self._count = 0
-        self._soon: list[Callable[[], None]] = []
+        self._soon: list[tuple[Pollable, Callable[[], None]]] = []
         self._busy = False
 
     @property
@@ -123,9 +123,13 @@ class Poller:
         if self._count == 0:
             self._reactor.removeReader(self)
 
-    def soon(self, call: Callable[[], None]) -> None:
-        """Call when the code that runs now has returned: after this batch, or in the next turn."""
-        self._soon.append(call)
+    def soon(self, pollable: Pollable, call: Callable[[], None]) -> None:
+        """
+        Call when the code that runs now has returned: after this batch, or in the next turn.
+
+        A call that raises ends the pollable, as an event that raises does.
+        """
+        self._soon.append((pollable, call))
         if len(self._soon) == 1 and not self._busy:
             self._reactor.callLater(0, self._run_soon_in_a_turn)
 
@@ -151,11 +155,11 @@ class Poller:
 
     def _run_soon(self) -> None:
         calls, self._soon = self._soon, []
-        for call in calls:
+        for pollable, call in calls:
             try:
                 call()
             except BaseException:  # noqa: BLE001 - as Twisted: it must not reach the others
-                log.failure("Unhandled error while a connection ended")
+                self._fail(pollable)
 
     def _run_soon_in_a_turn(self) -> None:
         self._busy = True
@@ -169,7 +173,7 @@ class Poller:
 
     def _fail(self, pollable: Pollable) -> None:
         failure = Failure()
-        log.failure("Unhandled error in a connection, which is aborted", failure)
+        log.failure("Unhandled error in a connection, which ends", failure)
         pollable.on_failure(failure)
 
     def fileno(self) -> int:

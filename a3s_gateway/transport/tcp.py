@@ -16,7 +16,6 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Protocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -33,9 +32,6 @@ DONE = Failure(ConnectionDone())
 LOST = Failure(ConnectionLost())
 ABORTED = Failure(ConnectionAborted())
 NOBODY = Protocol()  # stands in for the protocol of a connection that has ended
-
-log = Logger()
-
 
 # glibc maps large blocks afresh each time, up to the size of the largest mapped block that was
 # ever freed. Without this, `recv(BULK_READ_SIZE)` costs 10 µs even for a small answer; with it, 2.
@@ -221,7 +217,7 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
         except OSError:
             self._end_write()
             return
-        self._poller.soon(self._write_closed)
+        self._poller.soon(self, self._write_closed)
 
     def _shut_down_writing(self) -> None:
         self._socket.shutdown(socket.SHUT_WR)
@@ -229,11 +225,7 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
     def _write_closed(self) -> None:
         half_closeable = IHalfCloseableProtocol(self.protocol, None)
         if half_closeable is not None and self._reason is None:
-            try:
-                half_closeable.writeConnectionLost()
-            except BaseException:  # noqa: BLE001 - as Twisted: it ends this connection only
-                log.failure("Unhandled error in a connection, which is aborted")
-                self.on_failure(Failure())
+            half_closeable.writeConnectionLost()
         if self._half_close & READ_CLOSED:
             self._end(DONE)
 
@@ -248,7 +240,7 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
             self.connected = False
             self._direct = False
             self._unwatch()
-            self._poller.soon(self._bury)
+            self._poller.soon(self, self._bury)
 
     def _bury(self) -> None:
         try:

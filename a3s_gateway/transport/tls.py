@@ -14,7 +14,6 @@ from twisted.internet.interfaces import (
     IProtocol,
     ISSLTransport,
 )
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -29,8 +28,6 @@ MAX_RECORD = 16 * 1024  # bytes of plain text; RFC 8446 §5.1
 HANDSHAKE_TIMEOUT = 10.0  # seconds
 
 WANTED_READ, WANTED_WRITE = 1, 2  # bits: what a read or a write waits for against its nature
-
-log = Logger()
 
 
 class HandshakeTimeout(ConnectionAborted):
@@ -80,7 +77,9 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
         self._direct = False
         self._crossed = 0  # WANTED_READ: a write waits for input; WANTED_WRITE: a read for output
         self._goodbye_waits = False  # the kernel did not take our close_notify yet
-        self._rest_unsignalled = False  # OpenSSL holds something the poller cannot know of
+        # Of bytes OpenSSL keeps none, as each read takes a whole record, but it may have met the
+        # end of the stream when the reader paused; the poller cannot know of that.
+        self._rest_unsignalled = False
         timers = timers_for(poller.reactor)
         self._handshake_timer: Timer | None = timers.timer(self._handshake_late)
         self._handshake_timer.set(handshake_timeout)
@@ -135,14 +134,14 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
         try:
             data = self._tls.recv(READ_SIZE)
         except SSL.WantReadError:
-            return
+            pass
         except SSL.Error as error:
             self._read_failed(error)
-            return
-        if len(data) < MAX_RECORD:
-            self.protocol.dataReceived(data)
         else:
-            self._receive_more(data)
+            if len(data) < MAX_RECORD:
+                self.protocol.dataReceived(data)
+            else:
+                self._receive_more(data)
         if self._crossed and self._queue:
             self._flush()
 
@@ -192,21 +191,15 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
         self._end_read(LOST)  # no close_notify came before it
 
     def resumeProducing(self) -> None:
-        """Read again, first of all what OpenSSL has already taken from the socket."""
+        """Read again, first of all what was read along with the last bytes."""
         super().resumeProducing()
-        if not self._reading or not self._established:
-            return
-        if self._rest_unsignalled or self._tls.pending():
+        if self._reading and self._rest_unsignalled:
             self._rest_unsignalled = False
-            self._poller.soon(self._read_unsignalled)
+            self._poller.soon(self, self._read_unsignalled)
 
     def _read_unsignalled(self) -> None:
         if self._reading and self._reason is None:
-            try:
-                self.on_events(EPOLLIN)
-            except BaseException:  # noqa: BLE001 - as Twisted: it ends this connection only
-                log.failure("Unhandled error in a connection, which is aborted")
-                self.on_failure(Failure())
+            self.on_events(EPOLLIN)
 
     def _receive_the_rest(self) -> bytes:
         try:

@@ -164,8 +164,9 @@ def _identity(cert_file: File, key_file: File) -> dict[str, Any]:
 
 
 def _load_certificates(file: File) -> list[Certificate]:
+    pem = _read(file)
     try:
-        return load_pem_x509_certificates(_read(file))
+        return load_pem_x509_certificates(pem)
     except ValueError as error:
         raise TlsConfigurationError(
             f"{file} holds no certificate in PEM format ({error});"
@@ -174,8 +175,9 @@ def _load_certificates(file: File) -> list[Certificate]:
 
 
 def _load_key(file: File) -> PrivateKeyTypes:
+    pem = _read(file)
     try:
-        return load_pem_private_key(_read(file), password=None)
+        return load_pem_private_key(pem, password=None)
     except TypeError as error:
         raise TlsConfigurationError(
             f"the key in {file} is encrypted; give it without a passphrase"

@@ -39,6 +39,16 @@ class FakeReactor(Clock):
         self.readers.remove(reader)
 
 
+class Notes(Pollable):
+    """Notes how it fails."""
+
+    def __init__(self, log: list[object]) -> None:
+        self.log = log
+
+    def on_failure(self, failure: Failure) -> None:
+        self.log.append(failure.type)
+
+
 class Ready(Pollable):
     """One end of a pair that has a byte to read."""
 
@@ -69,6 +79,7 @@ class PollerTests(SynchronousTestCase):
         self.reactor = FakeReactor()
         self.poller = poller_for(self.reactor)
         self.log: list[object] = []
+        self.owner = Notes(self.log)
 
     def ready(self, kind: type[Ready] = Ready) -> Ready:
         one = kind(self.poller, self.log)
@@ -134,7 +145,7 @@ class PollerTests(SynchronousTestCase):
         class Asks(Ready):
             def on_events(self, events: int) -> None:
                 self.log.append("event")
-                self.poller.soon(lambda: self.log.append("soon"))
+                self.poller.soon(self, lambda: self.log.append("soon"))
                 self.close()
 
         self.ready(Asks)
@@ -145,8 +156,8 @@ class PollerTests(SynchronousTestCase):
 
     def test_soon_outside_of_events_is_the_next_turn(self) -> None:
         """What is asked for elsewhere happens in the reactor's next turn, once."""
-        self.poller.soon(lambda: self.log.append("a"))
-        self.poller.soon(lambda: self.log.append("b"))
+        self.poller.soon(self.owner, lambda: self.log.append("a"))
+        self.poller.soon(self.owner, lambda: self.log.append("b"))
         self.assertEqual(self.log, [])
         self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
         self.reactor.turn()
@@ -159,30 +170,30 @@ class PollerTests(SynchronousTestCase):
         def again() -> None:
             self.log.append("again")
             if len(self.log) < 3:
-                self.poller.soon(again)
+                self.poller.soon(self.owner, again)
 
-        self.poller.soon(again)
+        self.poller.soon(self.owner, again)
         for expected in (1, 2, 3, 3):
             self.reactor.turn()
             self.assertEqual(len(self.log), expected)
 
     def test_a_fault_in_soon_leaves_the_others(self) -> None:
-        """A call that raises is logged; the next one is made."""
+        """A call that raises is logged and ends who asked for it; the next one is made."""
 
         def fail() -> None:
             raise ZeroDivisionError
 
-        self.poller.soon(fail)
-        self.poller.soon(lambda: self.log.append("b"))
+        self.poller.soon(self.owner, fail)
+        self.poller.soon(self.owner, lambda: self.log.append("b"))
         self.reactor.turn()
-        self.assertEqual(self.log, ["b"])
+        self.assertEqual(self.log, [ZeroDivisionError, "b"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_the_end_of_the_reactor_ends_all(self) -> None:
         """When the reactor stops, each connection is told that it is lost, and what follows."""
         self.ready()
         self.ready()
-        self.poller.soon(lambda: self.log.append("soon"))
+        self.poller.soon(self.owner, lambda: self.log.append("soon"))
         self.poller.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(self.log, [ConnectionLost, ConnectionLost, "soon"])
         self.assertEqual(self.poller.watched, 0)

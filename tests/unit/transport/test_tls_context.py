@@ -1,0 +1,107 @@
+"""Contexts: what they accept, and words for the files that cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
+from OpenSSL import SSL
+
+from a3s_gateway.transport.tls_context import (
+    TlsConfigurationError,
+    client_context,
+    server_context,
+)
+from tests.certificates import Authority, issue, make_ca, private_key
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_ca(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def identity(ca: Authority) -> tuple[Path, Path]:
+    return issue(ca, ["localhost"])
+
+
+def test_a_pair_of_files_makes_a_context(identity: tuple[Path, Path]) -> None:
+    """A certificate and its key are all that a server needs."""
+    assert isinstance(server_context(*identity), SSL.Context)
+    assert isinstance(server_context(str(identity[0]), str(identity[1])), SSL.Context)
+
+
+def test_forward_secrecy_and_authenticated_ciphers_only(identity: tuple[Path, Path]) -> None:
+    """Mozilla's intermediate list: nothing weaker is offered."""
+    names = SSL.Connection(server_context(*identity), None).get_cipher_list()
+    assert names[0] == "TLS_AES_128_GCM_SHA256"
+    old = [name for name in names if not name.startswith(("TLS_", "ECDHE-"))]
+    assert old == []
+    assert all("GCM" in name or "CHACHA20" in name for name in names)
+
+
+def test_a_missing_file_is_named(identity: tuple[Path, Path], tmp_path: Path) -> None:
+    """The fault says which file cannot be read, and why."""
+    missing = tmp_path / "missing.pem"
+    with pytest.raises(TlsConfigurationError, match=rf"cannot read {missing}: No such file"):
+        server_context(missing, identity[1])
+    with pytest.raises(TlsConfigurationError, match=rf"cannot read {missing}: No such file"):
+        server_context(identity[0], missing)
+    with pytest.raises(TlsConfigurationError, match=rf"cannot read {missing}: No such file"):
+        client_context(ca_file=missing)
+
+
+def test_a_file_without_pem_is_named(identity: tuple[Path, Path], tmp_path: Path) -> None:
+    """The fault says what the file should begin with."""
+    text = tmp_path / "readme.txt"
+    text.write_text("not a certificate")
+    with pytest.raises(TlsConfigurationError, match=rf"{text} holds no certificate.*BEGIN CERT"):
+        server_context(text, identity[1])
+    with pytest.raises(TlsConfigurationError, match=rf"{text} holds no private key.*PRIVATE KEY"):
+        server_context(identity[0], text)
+    with pytest.raises(TlsConfigurationError, match=rf"{text} holds no certificate"):
+        client_context(ca_file=text)
+
+
+def test_the_wrong_way_round(identity: tuple[Path, Path]) -> None:
+    """A key in place of the certificate is a fault of that file."""
+    cert, key = identity
+    with pytest.raises(TlsConfigurationError, match=rf"{key} holds no certificate"):
+        server_context(key, cert)
+
+
+def test_a_key_of_another_certificate(ca: Authority, identity: tuple[Path, Path]) -> None:
+    """The fault names both files."""
+    _, other_key = issue(ca, ["localhost"], key_number=1)
+    with pytest.raises(TlsConfigurationError, match=rf"{other_key} does not belong.*{identity[0]}"):
+        server_context(identity[0], other_key)
+
+
+def test_an_encrypted_key(identity: tuple[Path, Path], tmp_path: Path) -> None:
+    """The fault says how to get rid of the passphrase."""
+    encrypted = tmp_path / "encrypted.key"
+    secret = BestAvailableEncryption(b"passphrase")
+    encrypted.write_bytes(private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
+    with pytest.raises(TlsConfigurationError, match=r"is encrypted.*openssl pkey"):
+        server_context(identity[0], encrypted)
+
+
+def test_a_client_certificate_needs_its_key(identity: tuple[Path, Path]) -> None:
+    """Half of a client's identity is a fault; the whole of it is a context."""
+    with pytest.raises(TlsConfigurationError, match="of no use alone"):
+        client_context(cert_file=identity[0])
+    with pytest.raises(TlsConfigurationError, match="of no use alone"):
+        client_context(key_file=identity[1])
+    assert isinstance(client_context(cert_file=identity[0], key_file=identity[1]), SSL.Context)
+
+
+def test_clients_verify_unless_told_otherwise(ca: Authority) -> None:
+    """Verification is on by default, and off only when asked for by its full name."""
+    assert client_context().get_verify_mode() & SSL.VERIFY_PEER
+    assert client_context(ca_file=ca.cert_path).get_verify_mode() & SSL.VERIFY_PEER
+    assert client_context(insecure_skip_verify=True).get_verify_mode() == SSL.VERIFY_NONE
