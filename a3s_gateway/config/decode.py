@@ -135,7 +135,7 @@ class Decoder:
         hint = f'did you mean "{near}"?' if near else ""
         owner = _where_it_belongs(section, entry.name)
         if owner:
-            hint += f' It is a key of "{owner}"' if near else f'it belongs in "{owner}"'
+            hint += f' "{entry.name}" is a key of "{owner}"' if near else f'it belongs in "{owner}"'
         hint = hint or suggest(entry.name, known, what="known keys")
         what = "block" if isinstance(entry, Block) else "key"
         self.values.fault(entry.span, f'unknown {what} "{entry.name}" in {part.title}', hint)
@@ -180,8 +180,8 @@ class Decoder:
 
     # -- blocks
 
-    def _part(self, title: str, entry: Entry) -> _Part | None:
-        """Look inside a block, or an attribute that holds an object."""
+    def _part(self, title: str, entry: Entry, after: str = "") -> _Part | None:
+        """Look inside a block, or an attribute that holds an object; `after` is for the hint."""
         if isinstance(entry, Block):
             if not entry.labels:
                 return _Part(title, entry.span, entry.body.entries)
@@ -191,7 +191,7 @@ class Decoder:
         if isinstance(entry.value, Fields):
             return _Part(title, entry.span, entry.value.entries)
         message = f"{title} must be a block, not {self.values.shown(entry.value)}"
-        self.values.fault(entry.value.span, message, f"write {entry.name} {{ ... }}")
+        self.values.fault(entry.value.span, message, f"write {entry.name}{after} {{ ... }}")
         return None
 
     def _blocks(
@@ -249,7 +249,7 @@ class Decoder:
             if isinstance(entry, Block) and entry.labels:
                 yield entry.labels[0], entry
                 continue
-            part = self._part(f'"{key.name}"', entry)
+            part = self._part(f'"{key.name}"', entry, ' "..."')
             if part is None:
                 continue
             if self._lacks_name(key, part):

@@ -62,21 +62,12 @@ class Values:
         nodes[key.name] = value.span if key.is_secret else scalar
         return self._value(key, key.kind, scalar)
 
-    def _list(
-        self,
-        key: Key,
-        kind: ListKind[Any],
-        value: Expression,
-        nodes: Nodes,
-    ) -> Any:
+    def _list(self, key: Key, kind: ListKind[Any], value: Expression, nodes: Nodes) -> Any:
         if not isinstance(value, Items):
-            one = (
-                self.shown(value, key) if isinstance(value, Scalar) and not key.is_secret else "..."
-            )
-            hint = f"write {key.name} = [{one}]"
-            self.fault(
-                value.span, f'"{key.name}" must be a list, not {self.shown(value, key)}', hint
-            )
+            shown = self.shown(value, key)
+            one = shown if isinstance(value, Scalar) and not key.is_secret else "..."
+            message = f'"{key.name}" must be a list, not {shown}'
+            self.fault(value.span, message, f"write {key.name} = [{one}]")
             return INVALID
         scalars = [self._scalar(key, each) for each in value.values]
         found = [INVALID if each is None else self._value(key, kind.item, each) for each in scalars]
@@ -95,10 +86,9 @@ class Values:
             self.faults.append(attrs.evolve(fault, hint="") if _tells(key, value) else fault)
             return None
         if scalar is None:
+            hint = f"write {key.name} = {key.example}" if key.example else ""
             message = f'"{key.name}" must be one value, not {self.shown(value)}'
-            self.fault(
-                value.span, message, f"write {key.name} = {key.example}" if key.example else ""
-            )
+            self.fault(value.span, message, hint)
         return scalar
 
     def _value(self, key: Key, kind: ScalarKind[Any], scalar: Scalar) -> Any:

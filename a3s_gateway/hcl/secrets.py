@@ -15,7 +15,9 @@ _SECRET_KEY = re.compile(
 )
 _USER_INFO = re.compile(r"//(?P<value>[^/@\s\"]+)@")
 # What may be read inside a secret value: the name of a variable, quotes, brackets, commas.
-_HARMLESS = re.compile(r"\$\{[^}\"]*\}|env\(\s*\"\w*\"|file\(\s*\"[^\"]*\"|[\s\[\](),]|(?<!\\)\"")
+_HARMLESS = re.compile(
+    r"(?<!\$)\$\{\s*[A-Za-z_]\w*\s*\}?|env\(\s*\"\w*\"|file\(\s*\"[^\"]*\"|[\s\[\](),]|(?<!\\)\""
+)
 
 
 def mask(line: str, hidden: Iterable[tuple[int, int]] = ()) -> str:

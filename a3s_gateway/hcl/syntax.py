@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from attrs import frozen
@@ -20,7 +21,7 @@ _CLOSING = {"RBRACE": "}", "RSQB": "]", "RPAR": ")"}
 _STRING = {"DBLQUOTE", "STRING_CHARS", "ESCAPED_INTERPOLATION", "ESCAPED_DIRECTIVE"}
 _LABELS = {"NAME"} | _STRING
 # The lexer takes what it does not know for the inside of a string, to the end of the line.
-_FIRST_WORD = re.compile(r"'[^'\n]*'|`[^`\n]*`|/\*|<<-?\w*|[^\W\d]\w*|\d\w*|[=!<>]=|\S")
+_FIRST_WORD = re.compile(r"'[^'\n]*'|`[^`\n]*`|/\*|<<-?\w*|[^\W\d]\w*|\d\w*|=>|[=!<>]=|\S")
 
 _TO_THE_END = 10_000  # characters; no line is longer, and if one is, its end is not shown
 _QUOTES = "strings are written in double quotes"
@@ -31,6 +32,8 @@ _STATEMENT_HINTS = {
     '"': "the name of an attribute or a block is written without quotes",
     "'": _QUOTES,
     "`": f"{_QUOTES}; backticks belong inside a rule",
+    "\u201c": "strings are written in straight double quotes",
+    "[": "there are no [sections]; a block is written name { ... }",
 }
 _EXPECTED = (  # the first whose words the parser would all accept
     ({"EQ", "LBRACE"}, '"=" or "{"'),
@@ -91,10 +94,12 @@ class _Case:
         return found
 
     @property
-    def is_secret(self) -> bool:
-        """Tell whether the last value begun is that of a secret."""
-        signs = [at for at, token in enumerate(self.before) if token.type in {"EQ", "COLON"}]
-        return bool(signs) and str(self.before[signs[-1] - 1]) in SECRET_NAMES
+    def secret_sign(self) -> Token | None:
+        """The "=" of the last value begun, if that is a secret's."""
+        for name, sign in reversed(list(pairwise(self.before))):
+            if sign.type in {"EQ", "COLON"}:
+                return sign if str(name) in SECRET_NAMES else None
+        return None
 
     def describe(self) -> str:
         if self.found == '"':
@@ -182,7 +187,7 @@ def _trailing_words(case: _Case) -> Diagnostic | None:
     if previous is None or previous.type in {"NL_OR_COMMENT", "LBRACE"}:
         return _block_without_brace(case, str(head[0]), head[0])
     is_joined = previous.end_column == head[0].column and previous.end_line == head[0].line
-    if is_joined and previous.type.endswith("_LITERAL") and not case.is_secret:
+    if is_joined and previous.type.endswith("_LITERAL") and case.secret_sign is None:
         return _text_without_quotes(case, previous, head[0])
     hint = "put each attribute on a line of its own"
     if previous.type == "NAME":
@@ -201,7 +206,9 @@ def _block_without_brace(case: _Case, name: str, token: Token) -> Diagnostic:
     if case.found == "=" and case.before[-1] is not token:
         hint = f"an attribute has one name: {name} = ..."
     elif case.found == ":":
-        hint = f"HCL writes {name} = ..."
+        hint = f"HCL writes {name} = ... or {name} {{ ... }}"
+    elif case.found and case.found[0] in "'`\u201c":
+        hint = _STATEMENT_HINTS[case.found[0]]
     expected = f'expected "=" or "{{" after "{name}"'
     if case.span.line != case.before[-1].line or case.is_at_end:
         return Diagnostic(case.place(token), expected, hint)
@@ -212,8 +219,25 @@ def _unclosed_bracket(case: _Case) -> Diagnostic | None:
     opened = case.opened()
     if not case.is_at_end or not opened:
         return None
-    hint = f'add a "{_CLOSES[opened[-1].type]}" where it should end'
-    return Diagnostic(case.place(opened[-1]), f'this "{opened[-1]}" is never closed', hint)
+    unclosed_one = _find_by_indent(case) or opened[-1]
+    hint = f'add a "{_CLOSES[unclosed_one.type]}" where it should end'
+    return Diagnostic(case.place(unclosed_one), f'this "{unclosed_one}" is never closed', hint)
+
+
+def _find_by_indent(case: _Case) -> Token | None:
+    """Find the first brace whose partner begins a line further left: it probably is another's."""
+    opened: list[tuple[Token, int]] = []
+    indent = 0
+    for previous, token in zip([None, *case.before], case.before, strict=False):
+        if previous is None or previous.type == "NL_OR_COMMENT":
+            indent = token.column or 0
+        if token.type in _CLOSES:
+            opened.append((token, indent))
+        elif token.type in _CLOSING and opened:
+            opening, expected = opened.pop()
+            if indent == token.column and indent < expected:
+                return opening
+    return None
 
 
 def _wrong_bracket(case: _Case) -> Diagnostic | None:
@@ -250,7 +274,7 @@ def _unterminated(case: _Case) -> Diagnostic | None:
 
 def _in_secret(case: _Case) -> Diagnostic | None:
     """Say nothing of what is found in the value of a secret."""
-    if not case.is_secret or case.is_at_end:
+    if case.secret_sign is None or case.is_at_end:
         return None
     if not case.accepted & {"INT_LITERAL", "RSQB", "STRING_CHARS"}:
         return None
@@ -259,15 +283,16 @@ def _in_secret(case: _Case) -> Diagnostic | None:
 
 
 def _secrets(case: _Case) -> Iterator[Span]:
-    """List the strings of secret values, and what follows an error in one of them."""
+    """List the strings of secret values; of one that has an error, all to the end of its line."""
     is_secret = False
     for token, following in zip(case.before, [*case.before[1:], None], strict=False):
         if following is not None and following.type in {"EQ", "COLON"}:
             is_secret = str(token) in SECRET_NAMES
         elif is_secret and token.type == "STRING_CHARS":
             yield case.place(token)
-    if case.is_secret:
-        yield Span(case.span.path, case.span.line, case.span.column, _TO_THE_END)
+    if case.secret_sign is not None:
+        for span in (case.place(case.secret_sign).part(1, 2), case.span):
+            yield Span(span.path, span.line, span.column, _TO_THE_END)
 
 
 def _anything_else(case: _Case) -> Diagnostic:
@@ -287,7 +312,7 @@ def _hint(case: _Case) -> str:
     if case.found == ":" and "EQ" in case.accepted:
         return "HCL writes name = value"
     is_statement = {"NL_OR_COMMENT", "NAME"} <= case.accepted and "DBLQUOTE" not in case.accepted
-    if is_statement or case.found[:1] in {"'", "`"}:
+    if is_statement or case.found[:1] in {"'", "`", "\u201c"}:
         return _STATEMENT_HINTS.get(case.found[:1], "")
     return ""
 

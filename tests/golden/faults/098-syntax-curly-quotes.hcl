@@ -1,0 +1,3 @@
+entrypoints “web” {
+  address = "0.0.0.0:8080"
+}

@@ -1,0 +1,2 @@
+[entrypoints.web]
+address = "0.0.0.0:8080"

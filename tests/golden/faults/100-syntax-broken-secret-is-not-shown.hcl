@@ -1,0 +1,15 @@
+entrypoints "web" {
+  address = "0.0.0.0:8080"
+}
+
+routers "api" {
+  rule        = "PathPrefix(`/api`)"
+  service     = "whoami@internal"
+  middlewares = ["m"]
+}
+
+middlewares "m" {
+  type     = "basic-auth"
+  username = "admin"
+  password = hunter2 hunter3
+}
