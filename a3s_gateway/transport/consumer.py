@@ -14,6 +14,7 @@ from .poller import EPOLLOUT, Poller
 from .sockets import next_block
 from .stream_socket import StreamSocket
 
+HELD = 16 * 1024  # bytes; more than that is worth a system call of its own
 HIGH_WATER = 64 * 1024  # bytes unsent at which a push producer is paused; Twisted's bufferSize
 
 READ_CLOSED, WRITE_CLOSING, WRITE_CLOSED = 1, 2, 4  # bits
@@ -25,6 +26,7 @@ class Consumer(StreamSocket):
     __slots__ = (
         "_direct",
         "_established",
+        "_flush_planned",
         "_half_close",
         "_producer",
         "_producer_paused",
@@ -42,6 +44,7 @@ class Consumer(StreamSocket):
         self._established = True  # false during a TLS handshake
         self._direct = True  # bytes may go to the socket now: nothing waits before them
         self._queue: deque[bytes | memoryview] | None = None
+        self._flush_planned = False  # the poller calls `flush` when its batch is done
         self._queued = 0
         self._half_close = 0  # READ_CLOSED, WRITE_CLOSING, WRITE_CLOSED
         self._producer: IPushProducer | None = None  # or a pulled one: it is never paused
@@ -49,9 +52,17 @@ class Consumer(StreamSocket):
         self._producer_paused = False
 
     def write(self, data: bytes) -> None:
-        """Send at once; what the kernel does not take is kept and sent when it does."""
+        """
+        Send; what the kernel does not take is kept and sent when it does.
+
+        While the poller serves a batch, little is held back to its end: sent in one go,
+        the writes of a batch wake each peer once, not once per connection.
+        """
         if not self._direct:
             self._write_later(data)
+            return
+        if self._poller.is_batching and 0 < len(data) <= HELD:
+            self._hold(data)
             return
         try:
             sent = self._socket.send(data)
@@ -62,6 +73,21 @@ class Consumer(StreamSocket):
             return
         if sent != len(data):
             self._enqueue(memoryview(data)[sent:] if sent else data)
+
+    def _hold(self, data: bytes) -> None:
+        self._queue = deque((data,))
+        self._queued = len(data)
+        self._direct = False
+        self._flush_planned = True
+        self._poller.flush_after_batch(self)
+
+    def flush(self) -> None:
+        """Send what was held back; called by the poller at the end of a batch."""
+        self._flush_planned = False
+        if self._queue:
+            self._flush()
+            if self._queue and self.connected:
+                self._watch_writing()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Write the pieces as one."""
@@ -86,7 +112,7 @@ class Consumer(StreamSocket):
         self._queue.append(data)
         self._queued += len(data)
         self._direct = False
-        if self._established:
+        if self._established and not self._flush_planned:
             self._watch_writing()
         if self._queued > HIGH_WATER and not self._producer_paused and not self._producer_pulled:
             producer = self._producer

@@ -71,6 +71,9 @@ class Pollable:
         """Act on readiness; `events` is a mask of EPOLL* bits."""
         raise NotImplementedError
 
+    def flush(self) -> None:
+        """Send what was held back while the poller served a batch; see `flush_after_batch`."""
+
     def on_failure(self, failure: Failure) -> None:
         """End: `on_events` raised, or the reactor has stopped (`ConnectionLost`)."""
         raise NotImplementedError
@@ -80,7 +83,17 @@ class Pollable:
 class Poller:
     """Watches file descriptors and calls those that are ready; see `poller_for`."""
 
-    __slots__ = ("__weakref__", "_busy", "_count", "_epoll", "_pollables", "_reactor", "_soon")
+    __slots__ = (
+        "__weakref__",
+        "_busy",
+        "_count",
+        "_epoll",
+        "_held",
+        "_pollables",
+        "_reactor",
+        "_soon",
+        "is_batching",
+    )
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
@@ -91,6 +104,8 @@ class Poller:
         self._count = 0
         self._soon: list[tuple[Pollable, Callable[[], None]]] = []
         self._busy = False
+        self._held: list[Pollable] = []
+        self.is_batching = False  # several connections are being served: little can wait
 
     @property
     def reactor(self) -> Reactor:
@@ -142,6 +157,7 @@ class Poller:
             ready = poll(0, BATCH)
             if not ready:
                 break
+            self.is_batching = len(ready) > 1
             for fd, events in ready:
                 pollable = pollables[fd]
                 if pollable is not None:
@@ -149,9 +165,24 @@ class Poller:
                         pollable.on_events(events)
                     except BaseException:  # noqa: BLE001 - as Twisted: it must not reach the others
                         self._fail(pollable)
+            if self.is_batching:
+                self.is_batching = False
+                self._flush_held()
             if self._soon:
                 self._run_soon()
         self._end_turn()
+
+    def flush_after_batch(self, holder: Pollable) -> None:
+        """Call `holder.flush` when the batch that is served now is done."""
+        self._held.append(holder)
+
+    def _flush_held(self) -> None:
+        held, self._held = self._held, []
+        for holder in held:
+            try:
+                holder.flush()
+            except BaseException:  # noqa: BLE001 - as Twisted: it must not reach the others
+                self._fail(holder)
 
     def _run_soon(self) -> None:
         calls, self._soon = self._soon, []

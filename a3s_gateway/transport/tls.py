@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .addresses import StreamAddress
+from .consumer import HELD
 from .poller import EPOLLIN, EPOLLOUT, Poller
 from .sockets import close_orderly
 from .tcp import BULK_READ_SIZE, DONE, LOST, READ_SIZE, TcpConnection
@@ -213,6 +214,9 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
         """Send at once; what the kernel does not take is kept and sent when it does."""
         if not self._direct or not data:
             self._write_later(data)
+            return
+        if self._poller.is_batching and len(data) <= HELD:
+            self._hold(data)
             return
         try:
             sent = self._tls.send(data)
