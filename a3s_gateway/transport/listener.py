@@ -107,6 +107,7 @@ class Listener(Pollable):
     def on_failure(self, failure: Failure) -> None:  # noqa: ARG002
         """Close: the reactor has stopped."""
         self._close()
+        self._factory.doStop()
 
     def _connect(self, sock: socket.socket, peer: StreamAddress) -> None:
         if self._short_of_files:
