@@ -62,7 +62,7 @@ class Task(Generic[T]):
     """
     Runs a coroutine until it returns, fails or is cancelled.
 
-    What it awaits is a `Waiter`, or anything with `addBoth` (a Twisted Deferred).
+    What it awaits is a `Waiter`, or anything with `addCallbacks` (a Twisted Deferred).
 
     Args:
         coroutine: What to run; `start` runs it to its first wait.
@@ -86,26 +86,26 @@ class Task(Generic[T]):
         self._deferred: Any = None
         self._running = False
 
-    def step(self) -> None:
-        """Run to the next wait; called by what was waited for."""
+    def step(self, error: BaseException | None = None) -> None:
+        """Run to the next wait; called by what was waited for, with an `error` to raise there."""
         coroutine = self._coroutine
         if coroutine is None:
             return
         self._waiter = None
         self._running = True
         try:
-            waited_for = coroutine.send(None)
+            waited_for = coroutine.send(None) if error is None else coroutine.throw(error)
         except StopIteration as stop:
             self._running = False
             if self._coroutine is not None:
                 self._coroutine = None
                 self._on_result(stop.value)
             return
-        except BaseException as error:  # noqa: BLE001 - handed to whoever started the task
+        except BaseException as raised:  # noqa: BLE001 - handed to whoever started the task
             self._running = False
             if self._coroutine is not None:
                 self._coroutine = None
-                self._on_error(error)
+                self._on_error(raised)
             return
         self._running = False
         if self._coroutine is None:  # cancelled by something that it called itself
@@ -118,7 +118,7 @@ class Task(Generic[T]):
                 self.step()
         else:
             self._deferred = waited_for
-            waited_for.addBoth(self._fired)
+            waited_for.addCallbacks(self._fired, self._broke)
 
     start = step
 
@@ -141,9 +141,11 @@ class Task(Generic[T]):
         if deferred is not None:
             deferred.cancel()
 
-    def _fired(self, _result: object) -> object:
+    def _fired(self, _result: object) -> None:
         self._deferred = None
-        if self._coroutine is None:
-            return None  # cancelled: nobody is left to hear of an error
         self.step()
-        return None
+
+    def _broke(self, failure: Any) -> None:
+        """Raise it here: a Deferred cannot be asked for its failure while it tells of it."""
+        self._deferred = None
+        self.step(failure.value)

@@ -8,8 +8,8 @@ from typing import Protocol as Interface
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 
-from a3s_gateway.errors import RemoteProtocolError, UpstreamError
 from a3s_gateway.body import Body
+from a3s_gateway.errors import RemoteProtocolError, UpstreamError
 from a3s_gateway.headers import EMPTY_HEADERS, Headers
 from a3s_gateway.http import Request, Response
 from a3s_gateway.protocol.codec import ClientEvent, Data, End, Informational, ResponseHead

@@ -81,10 +81,18 @@ class HttpOrigin:
                 return response
 
     def _limit(self, response: Response, connection: UpstreamConnection, seconds: float) -> None:
+        if response.body.is_complete:
+            return  # the connection may serve another exchange by now
         late = UpstreamError("UPSTREAM_TIMEOUT", "the whole answer took too long")
-        timer = self.timers.timer(lambda: connection.fail(late))
+        timer = self.timers.timer(
+            lambda: None if response.body.is_complete else connection.fail(late)
+        )
         timer.set(seconds)
         response.body.owns(timer.cancel)
+
+    def close(self) -> None:
+        """Close its idle connections now, and the others as they come back."""
+        self.pool.close()
 
 
 def _may_replay(request: Request) -> bool:

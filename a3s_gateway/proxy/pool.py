@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
+from twisted.internet.error import TimeoutError  # noqa: A004 - Twisted's name
 
 from a3s_gateway.errors import UpstreamConnectError
 from a3s_gateway.task import Waiter
@@ -69,16 +70,21 @@ class Pool:
 
         """
         while self.max_connections and self.open >= self.max_connections:
-            connection = await self._wait()
-            if connection is not None:
-                return connection
+            freed = await self._wait()
+            if freed is not None:
+                return freed
         self._opening += 1
+        connection: UpstreamConnection | None = None
         try:
             connection = await self.connect(self)
+        except TimeoutError as error:
+            raise UpstreamConnectError("UPSTREAM_TIMEOUT", _say(error)) from error
         except Exception as error:
             raise UpstreamConnectError("UPSTREAM_CONNECT", _say(error)) from error
         finally:
             self._opening -= 1
+            if connection is None:
+                self._let_another_open()
         self._open.add(connection)
         return connection
 
@@ -113,6 +119,9 @@ class Pool:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+        self._let_another_open()
+
+    def _let_another_open(self) -> None:
         if self._waiting:
             self._waiting.popleft().resolve(None)
 
