@@ -68,9 +68,9 @@ class HttpConnection(ClientConnection):
 
     def _expired(self) -> None:
         phase = self._phase
-        if phase is Phase.HEAD and not self._codec.is_idle:
-            self._refuse(RemoteProtocolError("", "REQUEST_TIMEOUT"))
-        elif phase is Phase.BODY and not self._is_head_sent:
+        if (phase is Phase.HEAD and not self._codec.is_idle) or (
+            phase is Phase.BODY and not self._is_head_sent
+        ):
             self._refuse(RemoteProtocolError("", "REQUEST_TIMEOUT"))
         elif phase is Phase.HEAD or phase is Phase.IDLE:
             self._close()
@@ -314,7 +314,7 @@ class HttpConnection(ClientConnection):
         except RemoteProtocolError as error:
             self._refuse(error)
             return []
-        if self._is_reading_paused:
+        if self._is_reading_paused and not codec.is_full:
             self._resume_reading()
         if not events:
             self._wait_for_request()

@@ -24,6 +24,7 @@ _AUTHORITY: Final = re.compile(
     r"([A-Za-z0-9._~\-]++|\[[0-9A-Fa-f:.]++(?:%25[A-Za-z0-9._~\-]++)?\])(?::([0-9]{0,5}))?"
 )
 MAX_PORT: Final = 65535
+_CACHED_AUTHORITY: Final = 260  # characters: the longest DNS name with a port
 
 _hosts: Final[TwoGenerations[str, str]] = TwoGenerations(2048)
 
@@ -127,5 +128,6 @@ def host_of(authority: str) -> str:
     host = match[1].lower()
     if host.endswith(".") and host != ".":
         host = host[:-1]
-    _hosts.put(authority, host)
+    if len(authority) <= _CACHED_AUTHORITY:
+        _hosts.put(authority, host)
     return host

@@ -121,7 +121,7 @@ class ChunkedDecoder:
         return end + 2
 
     def _check_unfinished(self, data: bytes, position: int) -> None:
-        if len(data) - position > MAX_SIZE_LINE:
+        if len(data) - position > MAX_SIZE_LINE + 1:  # of the two bytes that end it
             raise RemoteProtocolError("a chunk size line is too long")
         tail = data[position:]
         if b"\n" in tail or b"\r" in tail[:-1]:
@@ -141,7 +141,7 @@ class ChunkedDecoder:
             self._state = _DONE
             return position + 2
         end = data.find(b"\r\n\r\n", position)
-        if (len(data) if end < 0 else end) - position > self._max_trailers:
+        if (len(data) - 3 if end < 0 else end) - position > self._max_trailers:
             raise RemoteProtocolError("the trailers are too large", "HEADERS_TOO_LARGE")
         if end < 0:
             if fields.has_bare_line_end(data[position:]):

@@ -237,7 +237,7 @@ class Http1Client:
             raise RemoteProtocolError("the response is not HTTP/1")
         if fields.has_bare_line_end(data):
             raise RemoteProtocolError("a line of the response head does not end in CRLF")
-        if len(data) > MAX_HEAD:
+        if len(data) > MAX_HEAD + 3:  # of the four bytes that end it
             raise RemoteProtocolError("the response head is too large")
         self._buffer = data
 

@@ -31,7 +31,7 @@ _VERSIONS: Final = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
 _ANY_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _METHODS: Final = {
     name.encode(): name
-    for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
+    for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
 }
 # A request line whose target is canonical as it stands, unless it has "/." in it.
 _PLAIN_LINE: Final = re.compile(
@@ -40,6 +40,8 @@ _PLAIN_LINE: Final = re.compile(
 )
 _SANE_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
+# What a request line has beside its target; the rest of that is for the method.
+LINE_WITHOUT_TARGET: Final = 64  # bytes
 
 
 @frozen
@@ -100,7 +102,7 @@ class RequestHeadParser:
             name, raw_path, raw_query = match.groups()
             end = match.end()
             if b"/." not in raw_path and end <= self._limits.max_target:
-                known, request_id = self._known_fields(wire[end - 1 :], 11)
+                known, request_id = self._known_fields(wire[end - 2 :], 11)
                 return Head(
                     _METHODS[name],
                     raw_path.decode("ascii"),
@@ -122,7 +124,7 @@ class RequestHeadParser:
         end = wire.index(b"\r\n")
         method, target, version = self._parse_request_line(wire[:end])
         path, query, authority = targets.parse_target(method, target)
-        known, request_id = self._known_fields(wire[end + 1 :], version)
+        known, request_id = self._known_fields(wire[end:], version)
         host = known.host
         if authority is None:
             authority = known.authority
@@ -147,6 +149,10 @@ class RequestHeadParser:
         if name is None:
             if TOKEN.fullmatch(method) is None:
                 raise RemoteProtocolError("the method is not a token")
+            if method == b"CONNECT":
+                raise RemoteProtocolError("no route takes CONNECT")
+            if len(line) > self._limits.max_target + LINE_WITHOUT_TARGET:
+                raise RemoteProtocolError("", "URI_TOO_LONG")
             name = method.decode("ascii")
         if len(target) > self._limits.max_target:
             raise RemoteProtocolError("", "URI_TOO_LONG")
@@ -157,22 +163,22 @@ class RequestHeadParser:
         Return what the header lines say, and the request id that is sane.
 
         Args:
-            block: From the LF of the request line to the empty line.
+            block: From the CRLF of the request line to the empty line.
             version: 10 or 11; the same lines mean something else in the other version.
 
         """
         request_id = ""
-        start = block.find(b"\nX-Request-Id: ")
+        start = block.find(b"\r\nX-Request-Id: ")
         if start < 0:
-            start = block.find(b"\nx-request-id: ")
+            start = block.find(b"\r\nx-request-id: ")
         if start >= 0:
-            end = block.find(b"\r\n", start)
-            request_id = block[start + 15 : end].decode("latin-1")
+            end = block.find(b"\r\n", start + 16)
+            request_id = block[start + 16 : end].decode("latin-1")
             if _SANE_REQUEST_ID.fullmatch(request_id) is None:
                 start = -1
                 request_id = ""
             else:
-                block = block[:start] + block[end + 1 :]
+                block = block[:start] + block[end:]
         if version == 11 and block == self._block:
             known = self._fields
             assert known is not None
@@ -186,7 +192,7 @@ class RequestHeadParser:
         return known, request_id
 
     def _parse_fields(self, block: bytes, version: int) -> Fields:
-        lines = block[1:-4].split(b"\r\n") if len(block) > 4 else []
+        lines = block[2:-4].split(b"\r\n") if len(block) > 4 else []
         if len(lines) > self._limits.max_header_lines:
             raise RemoteProtocolError("there are too many header lines", "HEADERS_TOO_LARGE")
         plain: list[Header] = []

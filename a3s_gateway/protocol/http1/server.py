@@ -10,7 +10,12 @@ from a3s_gateway.headers import Headers
 from a3s_gateway.protocol.codec import CHUNKED, Data, End, Head, ServerEvent
 from a3s_gateway.protocol.http1 import chunked, fields
 from a3s_gateway.protocol.http1.chunked import ChunkedDecoder
-from a3s_gateway.protocol.http1.request_head import DEFAULT_LIMITS, Limits, RequestHeadParser
+from a3s_gateway.protocol.http1.request_head import (
+    DEFAULT_LIMITS,
+    LINE_WITHOUT_TARGET,
+    Limits,
+    RequestHeadParser,
+)
 
 _MAX_BLANK_LINES: Final = 4  # before a request line (RFC 9112 §2.2 asks for at least one)
 
@@ -31,8 +36,8 @@ class Http1Server:
     """
 
     __slots__ = (
-        "_body_left", "_buffer", "_decoder", "_framing", "_last_head", "_last_wire", "_limits", "_parser",
-        "_receiving", "_sending", "keep_alive",
+        "_blank_lines", "_body_left", "_buffer", "_decoder", "_framing", "_last_head",
+        "_last_wire", "_limits", "_parser", "_receiving", "_sending", "keep_alive",
     )  # fmt: skip
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -41,6 +46,7 @@ class Http1Server:
         self._receiving = _HEAD
         self._sending = False
         self._body_left = 0
+        self._blank_lines = 0  # before the current request line
         self._decoder: ChunkedDecoder | None = None
         self._framing = 0
         self._parser = RequestHeadParser(limits)
@@ -113,6 +119,7 @@ class Http1Server:
         if self._sending or self._receiving != _DONE:
             raise LocalProtocolError(f"next_cycle in state {self._receiving}")
         self._receiving = _HEAD
+        self._blank_lines = 0
         if not self._buffer:
             return []
         return self.receive_data(b"")
@@ -155,18 +162,16 @@ class Http1Server:
 
     def _receive_unfinished_head(self, data: bytes) -> list[ServerEvent]:
         """Wait for the rest, unless what is there is wrong or too much already."""
-        stripped = data
-        while stripped.startswith(b"\r\n"):
-            stripped = stripped[2:]
-            if len(data) - len(stripped) > 2 * _MAX_BLANK_LINES:
+        if data.startswith(b"\r\n"):
+            self._blank_lines += 1
+            if self._blank_lines > _MAX_BLANK_LINES:
                 raise RemoteProtocolError("blank lines come before the request")
-        if len(stripped) != len(data) and stripped != b"\r":
-            return self._receive_head(stripped) if stripped else []
+            return self._receive_head(data[2:])
         if fields.has_bare_line_end(data):
             raise RemoteProtocolError("a line does not end in CRLF")
-        if b"\r\n" not in data and len(data) > self._limits.max_target + 64:
+        if len(data) > self._limits.max_target + LINE_WITHOUT_TARGET and b"\r\n" not in data:
             raise RemoteProtocolError("", "URI_TOO_LONG")
-        if len(data) > self._limits.max_head:
+        if len(data) > self._limits.max_head + 3:  # of the four bytes that end it
             raise RemoteProtocolError("the head is too large", "HEADERS_TOO_LARGE")
         self._buffer = data
         return []
