@@ -84,7 +84,7 @@ class Consumer(StreamSocket):
     def flush(self) -> None:
         """Send what was held back; called by the poller at the end of a batch."""
         self._flush_planned = False
-        if self._queue:
+        if self._queue and self.connected:  # not after an abort, which throws it away
             self._flush()
             if self._queue and self.connected:
                 self._watch_writing()
