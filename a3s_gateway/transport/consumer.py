@@ -28,6 +28,7 @@ class Consumer(StreamSocket):
         "_established",
         "_flush_planned",
         "_half_close",
+        "_held",
         "_producer",
         "_producer_paused",
         "_producer_pulled",
@@ -43,9 +44,10 @@ class Consumer(StreamSocket):
         self.disconnecting = False
         self._established = True  # false during a TLS handshake
         self._direct = True  # bytes may go to the socket now: nothing waits before them
+        self._held: bytes | None = None  # waits for the end of the poller's batch, if alone
         self._queue: deque[bytes | memoryview] | None = None
+        self._queued = 0  # bytes held and in the queue
         self._flush_planned = False  # the poller calls `flush` when its batch is done
-        self._queued = 0
         self._half_close = 0  # READ_CLOSED, WRITE_CLOSING, WRITE_CLOSED
         self._producer: IPushProducer | None = None  # or a pulled one: it is never paused
         self._producer_pulled = False
@@ -75,19 +77,39 @@ class Consumer(StreamSocket):
             self._enqueue(memoryview(data)[sent:] if sent else data)
 
     def _hold(self, data: bytes) -> None:
-        self._queue = deque((data,))
+        self._held = data
         self._queued = len(data)
         self._direct = False
         self._flush_planned = True
-        self._poller.flush_after_batch(self)
+        self._poller.held.append(self)
 
     def flush(self) -> None:
         """Send what was held back; called by the poller at the end of a batch."""
         self._flush_planned = False
-        if self._queue and self.connected:  # not after an abort, which throws it away
-            self._flush()
-            if self._queue and self.connected:
-                self._watch_writing()
+        held = self._held
+        if not self.connected:
+            return
+        if held is None:
+            if self._queue:
+                self._flush()
+            return
+        sent = self._send_block(held)
+        if sent == len(held):
+            self._held = None
+            self._queued = 0
+            if self._producer is None and not self.disconnecting and not self._half_close:
+                self._direct = True
+            else:
+                self._drained()
+        elif self.connected:
+            self._queue_held(max(sent, 0))
+            self._watch_writing()
+
+    def _queue_held(self, sent: int) -> None:
+        assert self._held is not None
+        self._queue = deque((memoryview(self._held)[sent:] if sent else self._held,))
+        self._queued -= sent
+        self._held = None
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Write the pieces as one."""
@@ -107,6 +129,8 @@ class Consumer(StreamSocket):
             self._enqueue(bytes(data))
 
     def _enqueue(self, data: bytes | memoryview) -> None:
+        if self._held is not None:
+            self._queue_held(0)
         if self._queue is None:
             self._queue = deque()
         self._queue.append(data)
@@ -126,17 +150,21 @@ class Consumer(StreamSocket):
 
     def _flush(self) -> None:
         """Send what waits, as far as the kernel takes it."""
+        if self._held is not None:
+            self._queue_held(0)
         queue = self._queue
         assert queue is not None
         while queue:
             block = next_block(queue)
             sent = self._send_block(block)
-            if sent < 0:
+            if sent < len(block):
+                if sent > 0:
+                    self._queued -= sent
+                    queue[0] = memoryview(block)[sent:]
+                if self.connected:
+                    self._watch_writing()
                 return
             self._queued -= sent
-            if sent < len(block):
-                queue[0] = memoryview(block)[sent:]
-                return
             queue.popleft()
         self._drained()
 
@@ -188,7 +216,7 @@ class Consumer(StreamSocket):
         self._producer = None
         self._producer_pulled = False
         self._producer_paused = False
-        if self.connected and self._established and not self._queue:
+        if self.connected and self._established and not self._queued:
             self._drained()
 
     def _end_write(self) -> None:

@@ -72,7 +72,7 @@ class Pollable:
         raise NotImplementedError
 
     def flush(self) -> None:
-        """Send what was held back while the poller served a batch; see `flush_after_batch`."""
+        """Send what was held back while the poller served a batch; see `Poller.held`."""
 
     def on_failure(self, failure: Failure) -> None:
         """End: `on_events` raised, or the reactor has stopped (`ConnectionLost`)."""
@@ -88,10 +88,10 @@ class Poller:
         "_busy",
         "_count",
         "_epoll",
-        "_held",
         "_pollables",
         "_reactor",
         "_soon",
+        "held",
         "is_batching",
     )
 
@@ -104,7 +104,7 @@ class Poller:
         self._count = 0
         self._soon: list[tuple[Pollable, Callable[[], None]]] = []
         self._busy = False
-        self._held: list[Pollable] = []
+        self.held: list[Pollable] = []  # their `flush` is called when the batch is done
         self.is_batching = False  # several connections are being served: little can wait
 
     @property
@@ -172,12 +172,8 @@ class Poller:
                 self._run_soon()
         self._end_turn()
 
-    def flush_after_batch(self, holder: Pollable) -> None:
-        """Call `holder.flush` when the batch that is served now is done."""
-        self._held.append(holder)
-
     def _flush_held(self) -> None:
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         for holder in held:
             try:
                 holder.flush()

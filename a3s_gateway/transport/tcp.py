@@ -110,7 +110,7 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
         self.protocol.dataReceived(data)
 
     def _on_other_events(self, events: int) -> None:
-        if self._queue:
+        if self._queued:
             self._flush()
         if self._reason is not None or not events & ~EPOLLOUT:
             return
@@ -181,7 +181,7 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
         self._reading = False
         if self._producer is None:
             self._direct = False
-            if not self._queue:
+            if not self._queued:
                 self._finish()
 
     def loseWriteConnection(self) -> None:
@@ -191,7 +191,7 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
         self._half_close |= WRITE_CLOSING
         if self._producer is None:
             self._direct = False
-            if not self._queue and self._established:
+            if not self._queued and self._established:
                 self._close_write()
 
     def abortConnection(self) -> None:
@@ -256,6 +256,7 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
                     self._on_end()
 
     def _stop_flows(self) -> None:
+        self._held = None
         self._queue = None
         self._queued = 0
         producer, self._producer = self._producer, None

@@ -112,7 +112,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
         if IHandshakeListener.providedBy(self.protocol):
             self.protocol.handshakeCompleted()
         if self._reason is None:
-            if self._queue:
+            if self._queued:
                 self._flush()
             else:
                 self._drained()
@@ -143,7 +143,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
                 self.protocol.dataReceived(data)
             else:
                 self._receive_more(data)
-        if self._crossed and self._queue:
+        if self._crossed and self._queued:
             self._flush()
 
     def _receive_more(self, first: bytes) -> None:
@@ -183,7 +183,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
             self._say_goodbye()
         if self._crossed & WANTED_WRITE and events & EPOLLOUT:
             self._crossed &= ~WANTED_WRITE
-            self._watch(EPOLLIN | EPOLLOUT if self._queue else EPOLLIN)
+            self._watch(EPOLLIN | EPOLLOUT if self._queued else EPOLLIN)
             events |= EPOLLIN
         if self._reason is None:
             super()._on_other_events(events)
