@@ -99,7 +99,8 @@ class Body:
         self._held += len(data)
         if self._held >= HIGH_WATER:
             self.pause()
-        self._wake()
+        if self._waiter is not None:
+            self._waiter.resolve(None)
 
     def end(self, trailers: Headers = EMPTY_HEADERS) -> None:
         """Say that nothing more comes."""
@@ -108,7 +109,8 @@ class Body:
         self._source = None
         if self._sink is not None:
             self._sink.finish(trailers)
-        self._wake()
+        if self._waiter is not None:
+            self._waiter.resolve(None)
 
     def fail(self, error: Exception) -> None:
         """Say that the rest will never come."""
@@ -118,7 +120,8 @@ class Body:
         self._source = None
         if self._sink is not None:
             self._sink.fail(error)
-        self._wake()
+        if self._waiter is not None:
+            self._waiter.resolve(None)
 
     # -- the reader's side
 
@@ -218,10 +221,6 @@ class Body:
         if owned is not None:
             for release in owned:
                 release()
-
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            self._waiter.resolve(None)
 
 
 class BodyTooLargeError(Exception):

@@ -203,24 +203,23 @@ class HttpConnection(ClientConnection):
         if response.fault is not None:
             exchange.code = response.fault.code
             headers = headers.plus(_date())
-        head = codec.send_head(
-            response.status, response.reason, headers, body.length, exchange.request_id
-        )
-        data = body.take()
-        is_whole = body.is_complete
-        if request.method == "HEAD":
-            data = b""
-            is_whole = True
+        data = b"" if request.method == "HEAD" else body.take()
         exchange.first_byte_at = monotonic()
         exchange.bytes_out = len(data)
         self._is_head_sent = True
         self._response_body = body
-        if is_whole:
-            if data:
-                head += codec.send_data(data)
-            self.transport.write(head + codec.send_end(body.trailers))
+        if body.is_complete or request.method == "HEAD":
+            self.transport.write(
+                codec.send_whole(
+                    response.status, response.reason, headers, body.length,
+                    exchange.request_id, data, body.trailers,
+                )  # fmt: skip
+            )
             self._finished()
             return
+        head = codec.send_head(
+            response.status, response.reason, headers, body.length, exchange.request_id
+        )
         self.transport.write(head + codec.send_data(data) if data else head)
         self.transport.registerProducer(self, True)  # noqa: FBT003 - Twisted's interface
         body.pipe(self)

@@ -92,13 +92,9 @@ class UpstreamConnection(Protocol):
             request.exchange.request_id, body.ask is not None and not body.begun,
         )  # fmt: skip
         waiter = self._waiter = Waiter()
-        if body.is_complete and not body.trailers:
+        if body.is_complete and body.trailers is EMPTY_HEADERS:
             if body.length != 0:
-                head = b"%b%b%b" % (
-                    head,
-                    codec.send_data(body.take()),
-                    codec.send_end(EMPTY_HEADERS),
-                )
+                head += codec.send_data(body.take()) + codec.send_end(EMPTY_HEADERS)
             self._timer.set(request_timeout)
             self.transport.write(head)
         else:
@@ -209,9 +205,12 @@ class UpstreamConnection(Protocol):
                     self._complete(body, EMPTY_HEADERS)
             elif kind is ResponseHead:
                 head = event  # type: ignore[assignment]
+                assert head is not None
                 # Taken now: once complete, this connection may serve another request at once.
                 waiter, self._waiter = self._waiter, None
-                body = self._begin_body(head)  # type: ignore[arg-type]
+                body = self._body = Body(self, head.announced)
+                if head.length == 0:
+                    self._complete(body, EMPTY_HEADERS)
             elif kind is End:
                 self._complete(body, event.trailers)  # type: ignore[union-attr]
             else:
@@ -221,13 +220,6 @@ class UpstreamConnection(Protocol):
         if waiter is not None and head is not None:
             assert body is not None
             waiter.resolve(Response(head.status, head.headers, body, head.reason))
-
-    def _begin_body(self, head: ResponseHead) -> Body:
-        body = Body(self, head.announced)
-        self._body = body
-        if head.length == 0:
-            self._complete(body, EMPTY_HEADERS)
-        return body
 
     def _complete(self, body: Body | None, trailers: Headers) -> None:
         """Go home before the response's end is told: the client's next request may come."""

@@ -153,6 +153,15 @@ class Http1Client:
 
         """
         state = self._receiving
+        if state == _HEAD and data.startswith(self._last_wire) and not self._buffer:
+            # Within a second a backend repeats its head; an answer often comes in one piece.
+            head = self._last_head
+            if head is not None and self._method != "HEAD":
+                size = len(self._last_wire)
+                if head.length == len(data) - size > 0:
+                    self._keep_alive = head.keep_alive
+                    self._receiving = _IDLE
+                    return [head, Data(data[size:], is_last=True)]
         if state == _BODY:
             return self._receive_body(data)
         if self._buffer:

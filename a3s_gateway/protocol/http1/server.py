@@ -33,11 +33,18 @@ class Http1Server:
 
     After `Head` come `Data` and `End` as the body has them; the next `Head` comes only from
     `next_cycle`, which is called when the response has been sent.
+
+    Attributes:
+        is_request_complete: The current request has been received to its end.
+        keep_alive: Another request may follow; whoever wants to close sets it to false before
+            the response's head is sent, and it says so.
+
     """
 
     __slots__ = (
         "_blank_lines", "_body_left", "_buffer", "_decoder", "_framing", "_last_head",
-        "_last_wire", "_limits", "_parser", "_receiving", "_sending", "keep_alive",
+        "_last_wire", "_limits", "_parser", "_receiving", "_sending", "is_request_complete",
+        "keep_alive",
     )  # fmt: skip
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -53,6 +60,7 @@ class Http1Server:
         # The last head and its bytes: clients repeat themselves.
         self._last_wire = b""
         self._last_head: Head | None = None
+        self.is_request_complete = False
         self.keep_alive = True
 
     # -- receiving
@@ -61,11 +69,6 @@ class Http1Server:
     def is_idle(self) -> bool:
         """Whether no request has begun."""
         return self._receiving == _HEAD and not self._buffer
-
-    @property
-    def is_request_complete(self) -> bool:
-        """Whether the current request has been received to its end."""
-        return self._receiving >= _DONE
 
     @property
     def is_full(self) -> bool:
@@ -119,6 +122,7 @@ class Http1Server:
         if self._sending or self._receiving != _DONE:
             raise LocalProtocolError(f"next_cycle in state {self._receiving}")
         self._receiving = _HEAD
+        self.is_request_complete = False
         self._blank_lines = 0
         if not self._buffer:
             return []
@@ -146,6 +150,7 @@ class Http1Server:
         length = head.length
         if length == 0:
             self._receiving = _DONE
+            self.is_request_complete = True
             if len(data) > size:
                 self._buffer = data[size:]
             return [head]
@@ -183,6 +188,7 @@ class Http1Server:
             return [Data(data, is_last=False)]
         self._body_left = 0
         self._receiving = _DONE
+        self.is_request_complete = True
         if left < 0:
             self._buffer = data[left:]
             data = data[:left]
@@ -195,6 +201,7 @@ class Http1Server:
         events: list[ServerEvent] = [Data(payload, is_last=False)] if payload else []
         if decoder.is_done:
             self._receiving = _DONE
+            self.is_request_complete = True
             self._buffer = decoder.rest
             self._decoder = None
             events.append(End(decoder.trailers))
@@ -263,6 +270,23 @@ class Http1Server:
         self.keep_alive = False
         framing = b"Content-Length: %d\r\nConnection: close\r\n" % len(body)
         return b"%b%b%b\r\n%b" % (_status_line(status, ""), headers.wire, framing, body)
+
+    def send_whole(
+        self,
+        status: int,
+        reason: str,
+        headers: Headers,
+        length: int | None,
+        request_id: str,
+        data: bytes,
+        trailers: Headers,
+    ) -> bytes:
+        """Serialise a response that is all there; `data` may not be announced otherwise."""
+        head = self.send_head(status, reason, headers, length, request_id)
+        self._sending = False
+        if self._framing == CHUNKED:
+            return head + chunked.chunk(data) + chunked.last_chunk(trailers)
+        return head + data if data else head
 
     def send_data(self, data: bytes) -> bytes:
         """Serialise bytes of the body."""
