@@ -13,7 +13,7 @@ from cryptography.x509 import Certificate, load_pem_x509_certificates
 from OpenSSL import SSL
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion, platformTrust
 
-from .tls_faults import note_chain_fault
+from .tls_faults import note_chain_fault, reason_text
 
 MinVersion = Literal["1.2", "1.3"]
 File = str | Path
@@ -43,7 +43,21 @@ SYSTEM_ROOTS = (
 
 
 class TlsConfigurationError(ValueError):
-    """A certificate, key or CA file that cannot be used; the text names it and the remedy."""
+    """
+    A certificate, key or CA file that cannot be used; the text names it and the remedy.
+
+    Attributes:
+        file: Its path, as given.
+        fault: What is wrong with it.
+        remedy: What to try.
+
+    """
+
+    def __init__(self, file: File, fault: str, remedy: str) -> None:
+        super().__init__(f"{fault}; {remedy}")
+        self.file = str(file)
+        self.fault = fault
+        self.remedy = remedy
 
 
 def server_context(
@@ -67,6 +81,7 @@ def server_context(
     """
     context = _context(
         min_version,
+        cert_file,
         enableSessions=True,
         enableSessionTickets=True,
         **_identity(cert_file, key_file),
@@ -104,12 +119,13 @@ def client_context(
     if cert_file is not None and key_file is not None:
         options = _identity(cert_file, key_file)
     elif cert_file is not None or key_file is not None:
+        alone = cert_file or key_file or ""
         raise TlsConfigurationError(
-            f"{cert_file or key_file} is of no use alone; give both a certificate and its key"
+            alone, f"{alone} is of no use alone", "give both a certificate and its key"
         )
     if not insecure_skip_verify and ca_file is None:
         options["trustRoot"] = platformTrust()
-    context = _context(min_version, enableSessionTickets=True, **options)
+    context = _context(min_version, cert_file, enableSessionTickets=True, **options)
     if not insecure_skip_verify:
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, note_chain_fault)
         _trust(context, ca_file)
@@ -118,11 +134,18 @@ def client_context(
     return context
 
 
-def _context(min_version: MinVersion, **options: Any) -> SSL.Context:
+def _context(min_version: MinVersion, cert_file: File | None, **options: Any) -> SSL.Context:
     certificate_options = CertificateOptions(
         acceptableCiphers=TLS12_CIPHERS, insecurelyLowerMinimumTo=VERSIONS[min_version], **options
     )
-    context = certificate_options.getContext()
+    try:
+        context = certificate_options.getContext()
+    except SSL.Error as error:
+        raise TlsConfigurationError(
+            cert_file or "",
+            f"OpenSSL refuses {cert_file}: {reason_text(error)}",
+            "have it issued anew, for a larger key and with a newer hash",
+        ) from error
     context.set_tls13_ciphersuites(TLS13_CIPHERS)
     context.clear_mode(MODE_ENABLE_PARTIAL_WRITE)
     return context
@@ -156,9 +179,10 @@ def _identity(cert_file: File, key_file: File) -> dict[str, Any]:
     key = _load_key(key_file)
     if leaf.public_key() != key.public_key():
         raise TlsConfigurationError(
-            f"the key in {key_file} does not belong to the first certificate in {cert_file};"
-            " give the key that the certificate was issued for, and put the server's own"
-            " certificate first"
+            key_file,
+            f"the key in {key_file} does not belong to the first certificate in {cert_file}",
+            "give the key that the certificate was issued for, and put the server's own"
+            " certificate first",
         )
     return {"privateKey": key, "certificate": leaf, "extraCertChain": issuers}
 
@@ -169,8 +193,9 @@ def _load_certificates(file: File) -> list[Certificate]:
         return load_pem_x509_certificates(pem)
     except ValueError as error:
         raise TlsConfigurationError(
-            f"{file} holds no certificate in PEM format ({error});"
-            " it has to begin with -----BEGIN CERTIFICATE-----"
+            file,
+            f"{file} holds no certificate in PEM format",
+            "it has to begin with -----BEGIN CERTIFICATE-----",
         ) from error
 
 
@@ -180,13 +205,15 @@ def _load_key(file: File) -> PrivateKeyTypes:
         return load_pem_private_key(pem, password=None)
     except TypeError as error:
         raise TlsConfigurationError(
-            f"the key in {file} is encrypted; give it without a passphrase"
-            f" (openssl pkey -in {file} -out ...)"
+            file,
+            f"the key in {file} is encrypted",
+            f"give it without a passphrase (openssl pkey -in {file} -out ...)",
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise TlsConfigurationError(
-            f"{file} holds no private key in PEM format;"
-            " it has to begin with -----BEGIN PRIVATE KEY----- or the like"
+            file,
+            f"{file} holds no private key in PEM format",
+            "it has to begin with -----BEGIN PRIVATE KEY----- or the like",
         ) from error
 
 
@@ -195,6 +222,7 @@ def _read(file: File) -> bytes:
         return Path(file).read_bytes()
     except OSError as error:
         raise TlsConfigurationError(
-            f"cannot read {file}: {error.strerror};"
-            " check the path, and that this user may read the file"
+            file,
+            f"cannot read {file}: {error.strerror}",
+            "check the path, and that this user may read the file",
         ) from error

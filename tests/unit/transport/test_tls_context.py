@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
 )
+from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
 from a3s_gateway.transport.tls_context import (
@@ -17,7 +22,7 @@ from a3s_gateway.transport.tls_context import (
     client_context,
     server_context,
 )
-from tests.certificates import Authority, issue, make_ca, private_key
+from tests.certificates import Authority, base_builder, issue, make_ca, private_key
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +110,17 @@ def test_clients_verify_unless_told_otherwise(ca: Authority) -> None:
     assert client_context().get_verify_mode() & SSL.VERIFY_PEER
     assert client_context(ca_file=ca.cert_path).get_verify_mode() & SSL.VERIFY_PEER
     assert client_context(insecure_skip_verify=True).get_verify_mode() == SSL.VERIFY_NONE
+
+
+def test_a_key_that_is_too_short(ca: Authority, tmp_path: Path) -> None:
+    """What OpenSSL finds too weak is a fault of that certificate, in OpenSSL's words."""
+    key = rsa.generate_private_key(65537, 1024)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "weak")])
+    certificate = base_builder(name, ca.name, key).sign(ca.key, hashes.SHA256())
+    cert, secret = tmp_path / "weak.pem", tmp_path / "weak.key"
+    cert.write_bytes(certificate.public_bytes(Encoding.PEM))
+    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(TlsConfigurationError, match=rf"refuses {cert}: ee key too small") as caught:
+        server_context(cert, secret)
+    assert caught.value.file == str(cert)
+    assert "larger key" in caught.value.remedy
