@@ -57,7 +57,7 @@ def server_endpoint(
 
     Args:
         reactor: Where everything happens.
-        host: A literal address; empty for all of IPv4 and, where there is one, of IPv6.
+        host: An address or a name; empty for all of IPv4 and, where there is one, of IPv6.
         port: 0 lets the kernel choose.
         backlog: Connections that wait in the kernel's queue.
         tls: Of `server_context`; `None` without TLS.
@@ -76,8 +76,9 @@ def server_endpoint(
         )
     return ServerEndpoint(
         reactor=reactor,
-        open_socket=lambda: (open_tcp(host, port, backlog), None),
-        names=(host, port),
+        host=host,
+        port=port,
+        open_socket=lambda address: (open_tcp(address, port, backlog), None),
         max_connections=max_connections,
         tls=tls,
         handshake_timeout=handshake_timeout,
@@ -109,8 +110,9 @@ def unix_server_endpoint(
         return UNIXServerEndpoint(reactor, path, backlog, mode)
     return ServerEndpoint(
         reactor=reactor,
-        open_socket=lambda: open_unix(path, mode, backlog),
-        names=("unix", path),
+        host="unix",
+        port=path,
+        open_socket=lambda _: open_unix(path, mode, backlog),
         max_connections=max_connections,
         tls=None,
         handshake_timeout=HANDSHAKE_TIMEOUT,

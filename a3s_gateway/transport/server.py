@@ -8,18 +8,30 @@ from functools import partial
 
 from attrs import frozen
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import (
+    Deferred,
+    TimeoutError,  # noqa: A004 - what `addTimeout` raises
+    maybeDeferred,
+)
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
 from zope.interface import implementer
 
 from .addresses import StreamAddress
+from .dial import Lookup, Target, literal_target
 from .listener import Listener, MakeConnection
 from .poller import Poller, Reactor, poller_for
 from .tcp import TcpConnection
 from .tls import TlsConnection
 
-OpenSocket = Callable[[], tuple[socket.socket, Callable[[], None] | None]]
+LOOKUP_TIMEOUT = 5.0  # seconds
+
+OpenSocket = Callable[[str], tuple[socket.socket, Callable[[], None] | None]]
 
 
 @implementer(IStreamServerEndpoint)
@@ -28,22 +40,41 @@ class ServerEndpoint:
     """Listens with our transports; made by `server_endpoint` and `unix_server_endpoint`."""
 
     reactor: Reactor
-    open_socket: OpenSocket
-    names: tuple[str, int | str]  # host and port, or "unix" and the path: for the error
+    host: str  # for the error and, when it is a name, for the look-up; "unix" for a path
+    port: int | str  # or the path
+    open_socket: OpenSocket  # gets the address to listen on; also gives what to do at the end
     max_connections: int | None
     tls: SSL.Context | None
     handshake_timeout: float
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Open the socket and accept; fails with `CannotListenError`."""
-        return maybeDeferred(self._listen, protocolFactory)
+        if isinstance(self.port, str) or not self.host or literal_target(self.host, self.port):
+            return maybeDeferred(self._listen, protocolFactory, self.host)
+        return Deferred.fromCoroutine(self._look_up_and_listen(protocolFactory, self.port))
 
-    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+    async def _look_up_and_listen(self, factory: IProtocolFactory, port: int) -> IListeningPort:
+        found: Deferred[list[Target]] = Deferred()
+        resolver = self.reactor.nameResolver
+        resolver.resolveHostName(Lookup(found.callback), self.host, port)
+        found.addTimeout(LOOKUP_TIMEOUT, IReactorTime(self.reactor))
+        try:
+            targets = await found
+        except TimeoutError as error:
+            raise CannotListenError(self.host, port, error) from error
+        if not targets:
+            raise CannotListenError(self.host, port, f"no address found for {self.host!r}")
+        ipv4_first = sorted(targets, key=lambda target: target[0] != socket.AF_INET)
+        raw = ipv4_first[0][1]
+        assert isinstance(raw, tuple)
+        return self._listen(factory, raw[0])
+
+    def _listen(self, factory: IProtocolFactory, address: str) -> IListeningPort:
         poller = poller_for(self.reactor)
         try:
-            sock, on_close = self.open_socket()
+            sock, on_close = self.open_socket(address)
         except OSError as error:
-            raise CannotListenError(*self.names, error) from error
+            raise CannotListenError(self.host, self.port, error) from error
         listener = Listener(
             poller,
             sock,

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
+    IHostnameResolver,
     IListeningPort,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
@@ -97,6 +98,30 @@ class HalfCloser(Recorder):
     def writeConnectionLost(self) -> None:
         self.events.append("write")
         self.changed()
+
+
+@implementer(IHostnameResolver)
+class Resolver:
+    """Answers when the test says so."""
+
+    def __init__(self, *addresses: Any) -> None:
+        self.addresses = addresses
+        self.asked: list[str] = []
+        self.held: list[Any] = []
+        self.hold = False
+
+    def resolveHostName(self, receiver: Any, name: str, port: int = 0, *_: Any, **__: Any) -> None:
+        self.asked.append(name)
+        receiver.resolutionBegan(None)
+        self.held.append(receiver)
+        if not self.hold:
+            self.answer()
+
+    def answer(self) -> None:
+        receiver = self.held.pop()
+        for address in self.addresses:
+            receiver.addressResolved(address)
+        receiver.resolutionComplete()
 
 
 class Listening(Factory):
@@ -190,6 +215,13 @@ class ConnectionCase(TestCase):
         self.addCleanup(self.end, far)
         self.addCleanup(self.end, near)
         return far, near
+
+    def resolve_with(self, *addresses: Any) -> Resolver:
+        """Let the reactor find these addresses for any name, until the test ends."""
+        resolver = Resolver(*addresses)
+        before = reactor.installNameResolver(resolver)
+        self.addCleanup(reactor.installNameResolver, before)
+        return resolver
 
     async def end(self, protocol: Any) -> None:
         """Abort, and wait until the protocol has been told."""

@@ -21,14 +21,9 @@ from twisted.internet.error import (
 )
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TooLate
-from twisted.internet.interfaces import (
-    IHostnameResolver,
-    IStreamClientEndpoint,
-    IStreamServerEndpoint,
-)
+from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from a3s_gateway.transport.endpoints import (
@@ -42,30 +37,6 @@ from tests.unit.transport.peers import HOST, ConnectionCase, Recorder, turns
 from tests.unit.transport.peers import socket_path as new_path
 
 NOBODY_LISTENS = "127.1.2.3"
-
-
-@implementer(IHostnameResolver)
-class Resolver:
-    """Answers when the test says so."""
-
-    def __init__(self, *addresses: Any) -> None:
-        self.addresses = addresses
-        self.asked: list[str] = []
-        self.held: list[Any] = []
-        self.hold = False
-
-    def resolveHostName(self, receiver: Any, name: str, port: int = 0, *_: Any, **__: Any) -> None:
-        self.asked.append(name)
-        receiver.resolutionBegan(None)
-        self.held.append(receiver)
-        if not self.hold:
-            self.answer()
-
-    def answer(self) -> None:
-        receiver = self.held.pop()
-        for address in self.addresses:
-            receiver.addressResolved(address)
-        receiver.resolutionComplete()
 
 
 class Counting(Factory):
@@ -91,12 +62,6 @@ class Counting(Factory):
 
 
 class ClientCase(ConnectionCase):
-    def resolve_with(self, *addresses: Any) -> Resolver:
-        resolver = Resolver(*addresses)
-        before = reactor.installNameResolver(resolver)
-        self.addCleanup(reactor.installNameResolver, before)
-        return resolver
-
     def unanswered(self) -> socket.socket:
         """A listener whose queue is full: the kernel drops what else comes."""
         listening = socket.socket()

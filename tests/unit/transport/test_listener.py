@@ -97,6 +97,16 @@ class TcpListenerTests(ConnectionCase):
         self.addCleanup(self.end, near)
         self.assertTrue(near.made)
 
+    async def test_a_name(self) -> None:
+        """A name is looked up, and IPv4 is preferred; one without addresses is a fault."""
+        self.resolve_with(IPv6Address("TCP", "::1", 0), IPv4Address("TCP", HOST, 0))
+        port, _ = await self.listen(Recorder, server_endpoint(reactor, "this.example", 0))
+        self.assertEqual(port.getHost().host, HOST)
+        self.resolve_with()
+        with self.assertRaises(CannotListenError) as caught:
+            await server_endpoint(reactor, "nowhere.example", 0).listen(Listening(Recorder))
+        self.assertIn("no address found for 'nowhere.example'", str(caught.exception))
+
     async def test_stopping(self) -> None:
         """A stopped listener accepts no more, and its connections live on."""
         factory = Counting()
