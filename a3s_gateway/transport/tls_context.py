@@ -157,11 +157,15 @@ def _choose(wanted: Sequence[bytes], offered: Sequence[bytes]) -> bytes | Any:
 
 
 def _trust(context: SSL.Context, ca_file: File | None) -> None:
-    if ca_file is not None:
-        _load_certificates(ca_file)  # for its faults, which OpenSSL does not explain
+    if ca_file is None:
+        if not any(Path(path).exists() for path in SYSTEM_ROOTS):
+            _trust_certifi(context)
+        return
+    _read(ca_file)
+    try:
         context.load_verify_locations(str(ca_file))
-    elif not any(Path(path).exists() for path in SYSTEM_ROOTS):
-        _trust_certifi(context)
+    except SSL.Error as error:
+        raise _no_certificate(ca_file) from error
 
 
 def _trust_certifi(context: SSL.Context) -> None:
@@ -192,11 +196,14 @@ def _load_certificates(file: File) -> list[Certificate]:
     try:
         return load_pem_x509_certificates(pem)
     except ValueError as error:
-        raise TlsConfigurationError(
-            file,
-            f"{file} holds no certificate in PEM format",
-            "it has to begin with -----BEGIN CERTIFICATE-----",
-        ) from error
+        raise _no_certificate(file) from error
+
+
+def _no_certificate(file: File) -> TlsConfigurationError:
+    return TlsConfigurationError(
+        f"{file} holds no certificate in PEM format;"
+        " it has to begin with -----BEGIN CERTIFICATE-----"
+    )
 
 
 def _load_key(file: File) -> PrivateKeyTypes:

@@ -3,6 +3,7 @@
 # ruff: noqa: ASYNC240 - looking at a file on a local disk holds nobody up
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import (
     ConnectError,
     ConnectionDone,
+    ConnectionLost,
     DNSLookupError,
     NoProtocol,
 )
@@ -178,6 +180,25 @@ class DeadlineTests(ClientCase):
         resolver.answer()
         await turns()
         self.assertEqual(factory.built, [])
+
+    async def test_no_files_left(self) -> None:
+        """A system that has no file descriptor left is an error of connecting."""
+
+        def exhausted(*_: object) -> None:
+            raise OSError(errno.EMFILE, "of this test")
+
+        endpoint = client_endpoint(reactor, HOST, 1)
+        self.patch(socket, "socket", exhausted)
+        with self.assertRaises(ConnectError) as caught:
+            await endpoint.connect(Counting())
+        self.assertEqual(caught.exception.osError, errno.EMFILE)
+
+    async def test_the_end_of_the_reactor(self) -> None:
+        """Who waits for a connection when the reactor stops is told."""
+        number = self.unanswered().getsockname()[1]
+        connecting = client_endpoint(reactor, HOST, number).connect(Counting())
+        poller_for(reactor).connectionLost(Failure(ConnectionLost()))
+        self.failing(connecting).trap(ConnectError)
 
     async def test_cancelled_while_connecting(self) -> None:
         """Who stops waiting leaves no socket and no timer behind."""

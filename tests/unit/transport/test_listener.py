@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from a3s_gateway.transport import server
 from a3s_gateway.transport.endpoints import (
     client_endpoint,
     server_endpoint,
@@ -106,6 +107,13 @@ class TcpListenerTests(ConnectionCase):
         with self.assertRaises(CannotListenError) as caught:
             await server_endpoint(reactor, "nowhere.example", 0).listen(Listening(Recorder))
         self.assertIn("no address found for 'nowhere.example'", str(caught.exception))
+
+    async def test_a_look_up_that_takes_too_long(self) -> None:
+        """A resolver that does not answer is a fault of listening, not a start that hangs."""
+        self.patch(server, "LOOKUP_TIMEOUT", 0.01)
+        self.resolve_with().hold = True
+        with self.assertRaises(CannotListenError):
+            await server_endpoint(reactor, "slow.example", 0).listen(Listening(Recorder))
 
     async def test_stopping(self) -> None:
         """A stopped listener accepts no more, and its connections live on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from pathlib import Path
+from select import EPOLLERR
 
 from twisted.internet import reactor
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -19,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from a3s_gateway.transport.consumer import HIGH_WATER
-from a3s_gateway.transport.poller import poller_for
+from a3s_gateway.transport.poller import EPOLLIN, poller_for
 from a3s_gateway.transport.tcp import BULK_READ_SIZE, READ_SIZE
 from tests.unit.transport.peers import (
     ConnectionCase,
@@ -192,6 +193,16 @@ class ReadingTests(ConnectionCase):
         await far.until(lambda: far.events)
         self.assertEqual(far.events[0], READ_SIZE)
 
+    async def test_an_event_without_input(self) -> None:
+        """An event for bytes that are not there after all does no harm."""
+        far, near = await self.raw_pair()
+        far.transport.on_events(EPOLLIN)
+        far.transport.pauseProducing()
+        far.transport.on_events(EPOLLIN | EPOLLERR)
+        far.transport.resumeProducing()
+        near.sendall(b"here")
+        self.assertEqual(await far.received(4), b"here")
+
     async def test_a_pause_without_input_touches_nothing(self) -> None:
         """Pausing and resuming between requests makes no system call."""
         far, _ = await self.raw_pair()
@@ -315,6 +326,14 @@ class VanishingTests(ConnectionCase):
         await far.until(lambda: far.events == ["write"])
         reset(near)
         self.assertIs(await far.lost(), ConnectionLost)
+
+    async def test_ending_a_half_of_what_is_gone(self) -> None:
+        """Ending the sending half of a connection that was reset ends all of it."""
+        far, near = await self.raw_pair(HalfCloser)
+        reset(near)
+        far.transport.loseWriteConnection()
+        self.assertIs(await far.lost(), ConnectionLost)
+        self.assertEqual(far.events, [])
 
     async def test_abort_resets(self) -> None:
         """The peer of an abort sees a reset, not an end that looks complete."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import certifi
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -14,9 +15,11 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from cryptography.x509 import load_pem_x509_certificate
 from cryptography.x509.oid import NameOID
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
+from a3s_gateway.transport import tls_context
 from a3s_gateway.transport.tls_context import (
     TlsConfigurationError,
     client_context,
@@ -103,6 +106,18 @@ def test_a_client_certificate_needs_its_key(identity: tuple[Path, Path]) -> None
     with pytest.raises(TlsConfigurationError, match="of no use alone"):
         client_context(key_file=identity[1])
     assert isinstance(client_context(cert_file=identity[0], key_file=identity[1]), SSL.Context)
+
+
+def test_a_system_without_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container without certificates those of the `certifi` package are trusted."""
+    monkeypatch.setattr(tls_context, "SYSTEM_ROOTS", ())
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
+    first, end, _ = Path(certifi.where()).read_bytes().partition(b"-----END CERTIFICATE-----")
+    root = load_pem_x509_certificate(first + end)
+    store = client_context().get_cert_store()
+    assert store is not None
+    crypto.X509StoreContext(store, crypto.X509.from_cryptography(root)).verify_certificate()
 
 
 def test_clients_verify_unless_told_otherwise(ca: Authority) -> None:
