@@ -201,8 +201,9 @@ def _load_certificates(file: File) -> list[Certificate]:
 
 def _no_certificate(file: File) -> TlsConfigurationError:
     return TlsConfigurationError(
-        f"{file} holds no certificate in PEM format;"
-        " it has to begin with -----BEGIN CERTIFICATE-----"
+        file,
+        f"{file} holds no certificate in PEM format",
+        "it has to begin with -----BEGIN CERTIFICATE-----",
     )
 
 

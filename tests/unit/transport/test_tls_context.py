@@ -115,7 +115,8 @@ def test_a_system_without_roots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
     first, end, _ = Path(certifi.where()).read_bytes().partition(b"-----END CERTIFICATE-----")
     root = load_pem_x509_certificate(first + end)
-    store = client_context().get_cert_store()
+    context = client_context()
+    store = context.get_cert_store()  # lives as long as the context
     assert store is not None
     crypto.X509StoreContext(store, crypto.X509.from_cryptography(root)).verify_certificate()
 
