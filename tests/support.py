@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -321,6 +322,26 @@ class Clients(ClientFactory):
         self.made.errback(reason)
 
 
+class Blackhole:
+    """Listens where connections are never established: the queue is full, nobody accepts."""
+
+    def __enter__(self) -> str:
+        self._sockets = [socket.socket()]
+        listener = self._sockets[0]
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            queued = socket.socket()
+            queued.setblocking(False)  # noqa: FBT003 - the standard library's
+            queued.connect_ex(listener.getsockname())
+            self._sockets.append(queued)
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._sockets:
+            each.close()
+
+
 class GatewayTestCase(TestCase):
     """
     Starts what a test asks for, and closes all of it afterwards.
@@ -357,7 +378,7 @@ class GatewayTestCase(TestCase):
         endpoint = (
             UNIXServerEndpoint(reactor, path)
             if path
-            else TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+            else TCP4ServerEndpoint(reactor, 0, 1024, "127.0.0.1")
         )
         backend.port = await endpoint.listen(backend)
         self.ports.append(backend.port)

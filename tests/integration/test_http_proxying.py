@@ -14,6 +14,7 @@ from tests.support import (
     GET,
     OK,
     Backend,
+    Blackhole,
     GatewayTestCase,
     Peer,
     eventually,
@@ -302,7 +303,7 @@ class ConnectionTests(GatewayTestCase):
 
     async def test_those_who_wait_hear_of_a_connection_that_did_not_come_about(self) -> None:
         """When the attempt they wait for is given up, the next of them may try."""
-        with blackhole() as url:
+        with Blackhole() as url:
             await self.gateway(url, balancing="pool { max_connections = 1 }")
             first, second = await self.client(), await self.client()
             first.send(GET)
@@ -962,29 +963,6 @@ class FieldTests(GatewayTestCase):
         self.assertEqual(answer.head.all("x-request-id"), ["mine"])
 
 
-def blackhole() -> Any:
-    """Listen where connections are never established: the queue is full, nobody accepts."""
-    return _Blackhole()
-
-
-class _Blackhole:
-    def __enter__(self) -> str:
-        self._sockets = [socket.socket()]
-        listener = self._sockets[0]
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            queued = socket.socket()
-            queued.setblocking(False)
-            queued.connect_ex(listener.getsockname())
-            self._sockets.append(queued)
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        for each in self._sockets:
-            each.close()
-
-
 def nobody() -> str:
     """Return the URL of a port where nobody listens."""
     with socket.socket() as unused:
@@ -1073,7 +1051,7 @@ class FaultTests(GatewayTestCase):
 
     async def test_no_connection_in_time(self) -> None:
         """504 after `connect_timeout`."""
-        with blackhole() as url:
+        with Blackhole() as url:
             await self.gateway(url, balancing='connect_timeout = "100ms"', logged=True)
             client = await self.client()
             client.send(GET)
