@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import formatdate
 from random import getrandbits
 from time import monotonic, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from .http_service import HttpFactory
+
+LITTLE: Final = 4096  # bytes that are cheaper copied than handed over apart
 
 _log = Logger()
 
@@ -209,20 +211,26 @@ class HttpConnection(ClientConnection):
         self._is_head_sent = True
         self._response_body = body
         if body.is_complete or request.method == "HEAD":
-            self.transport.write(
-                codec.send_whole(
-                    response.status, response.reason, headers, body.length,
-                    exchange.request_id, data, body.trailers,
-                )  # fmt: skip
-            )
+            head, data = codec.send_whole(
+                response.status, response.reason, headers, body.length, exchange.request_id,
+                data, body.trailers,
+            )  # fmt: skip
+            self._write(head, data)
             self._finished()
             return
         head = codec.send_head(
             response.status, response.reason, headers, body.length, exchange.request_id
         )
-        self.transport.write(head + codec.send_data(data) if data else head)
+        self._write(head, codec.send_data(data))
         self.transport.registerProducer(self, True)  # noqa: FBT003 - Twisted's interface
         body.pipe(self)
+
+    def _write(self, head: bytes, data: bytes) -> None:
+        """Write both as one, without copying much."""
+        if len(data) > LITTLE:
+            self.transport.writeSequence((head, data))
+        else:
+            self.transport.write(head + data)
 
     def _failed(self, error: BaseException) -> None:
         """Answer for a handler that raised: with its fault, or as for an error of ours."""

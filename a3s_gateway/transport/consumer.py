@@ -112,8 +112,21 @@ class Consumer(StreamSocket):
         self._held = None
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Write the pieces as one."""
-        self.write(b"".join(iovec))
+        """Write the pieces as one; large ones are not copied together for it."""
+        pieces = list(iovec)
+        size = sum(map(len, pieces))
+        if size <= HELD or not self._direct:
+            self.write(b"".join(pieces))
+            return
+        try:
+            sent = self._socket.sendmsg(pieces)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._end_write()
+            return
+        if sent != size:
+            self._enqueue(memoryview(b"".join(pieces))[sent:])
 
     @property
     def bufferedBytes(self) -> int:

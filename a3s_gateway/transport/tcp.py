@@ -24,7 +24,7 @@ from .consumer import READ_CLOSED, WRITE_CLOSED, WRITE_CLOSING, Consumer
 from .poller import EPOLLIN, EPOLLOUT, Poller
 from .sockets import close_orderly, close_with_reset
 
-READ_SIZE = 64 * 1024  # bytes per recv
+READ_SIZE = 72 * 1024  # bytes per recv: a head and 64 KiB, the commonest size of a buffer
 BULK_READ_SIZE = 256 * 1024  # bytes per recv once reads come back full
 MAX_REST = 16 * 1024 * 1024  # bytes read after a failed send; the kernel's buffer is smaller
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from OpenSSL import SSL
@@ -230,6 +230,10 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
             return
         if sent != len(data):
             self._enqueue(memoryview(data)[sent:] if sent else data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Write the pieces as one, so that they share records."""
+        self.write(b"".join(iovec))
 
     def _send_block(self, block: bytes | memoryview) -> int:
         self._crossed &= ~WANTED_READ

@@ -38,7 +38,7 @@ _PLAIN_LINE: Final = re.compile(
     rb"(GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) "
     rb"(/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*+)(?:\?([\x21\x22\x24-\x7e\x80-\xff]*+))? HTTP/1\.1\r\n"
 )
-_SANE_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_SANE_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 # What a request line has beside its target; the rest of that is for the method.
 LINE_WITHOUT_TARGET: Final = 64  # bytes
@@ -82,11 +82,14 @@ class RequestHeadParser:
     stays within the connection.
     """
 
-    __slots__ = ("_block", "_fields", "_limits")
+    __slots__ = ("_after", "_before", "_fields", "_limits")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._block = b""  # the header lines of the last request, without the id
+        # The header lines of the last request: all before the value of its id, and all after
+        # it; if it had none, `_after` is empty.
+        self._before = b""
+        self._after = b""
         self._fields: Fields | None = None
 
     def parse(self, wire: bytes) -> Head:
@@ -102,7 +105,7 @@ class RequestHeadParser:
             name, raw_path, raw_query = match.groups()
             end = match.end()
             if b"/." not in raw_path and end <= self._limits.max_target:
-                known, request_id = self._known_fields(wire[end - 2 :], 11)
+                known, request_id = self._known_fields(wire, end - 2, 11)
                 return Head(
                     _METHODS[name],
                     raw_path.decode("ascii"),
@@ -124,7 +127,7 @@ class RequestHeadParser:
         end = wire.index(b"\r\n")
         method, target, version = self._parse_request_line(wire[:end])
         path, query, authority = targets.parse_target(method, target)
-        known, request_id = self._known_fields(wire[end:], version)
+        known, request_id = self._known_fields(wire, end, version)
         host = known.host
         if authority is None:
             authority = known.authority
@@ -158,38 +161,48 @@ class RequestHeadParser:
             raise RemoteProtocolError("", "URI_TOO_LONG")
         return name, target, version
 
-    def _known_fields(self, block: bytes, version: int) -> tuple[Fields, str]:
+    def _known_fields(self, wire: bytes, at: int, version: int) -> tuple[Fields, str]:
         """
         Return what the header lines say, and the request id that is sane.
 
         Args:
-            block: From the CRLF of the request line to the empty line.
+            wire: The head.
+            at: Where the CRLF of the request line begins.
             version: 10 or 11; the same lines mean something else in the other version.
 
         """
-        request_id = ""
+        before, after = self._before, self._after
+        known = self._fields
+        if known is not None and version == 11 and wire.startswith(before, at):
+            if after:
+                request_id = wire[at + len(before) : -len(after)]
+                if wire.endswith(after) and _SANE_REQUEST_ID.fullmatch(request_id):
+                    return known, request_id.decode("ascii")
+            elif len(wire) - at == len(before):
+                return known, ""
+        return self._learn_fields(wire[at:], version)
+
+    def _learn_fields(self, block: bytes, version: int) -> tuple[Fields, str]:
+        """Parse header lines, and remember them around the request id, if there is a sane one."""
+        before, request_id, after = block, b"", b""
         start = block.find(b"\r\nX-Request-Id: ")
         if start < 0:
             start = block.find(b"\r\nx-request-id: ")
         if start >= 0:
             end = block.find(b"\r\n", start + 16)
-            request_id = block[start + 16 : end].decode("latin-1")
-            if _SANE_REQUEST_ID.fullmatch(request_id) is None:
-                start = -1
-                request_id = ""
+            request_id = block[start + 16 : end]
+            if _SANE_REQUEST_ID.fullmatch(request_id):
+                before, after = block[: start + 16], block[end:]
+                block = block[:start] + after
             else:
-                block = block[:start] + block[end:]
-        if version == 11 and block == self._block:
-            known = self._fields
-            assert known is not None
-        else:
-            known = self._parse_fields(block, version)
-            if version == 11:
-                self._block, self._fields = block, known
+                request_id = b""
+        known = self._parse_fields(block, version)
         if known.request_id:
             # One more line of it: which of them is meant, nobody knows.
             return known, "" if request_id else known.request_id
-        return known, request_id
+        if version == 11:
+            self._before, self._after, self._fields = before, after, known
+        return known, request_id.decode("ascii")
 
     def _parse_fields(self, block: bytes, version: int) -> Fields:
         lines = block[2:-4].split(b"\r\n") if len(block) > 4 else []
@@ -280,7 +293,7 @@ def _judge(
         host,
         length,
         tuple(forwarded),
-        request_id if _SANE_REQUEST_ID.fullmatch(request_id) else "",
+        request_id if _SANE_REQUEST_ID.fullmatch(request_id.encode("latin-1")) else "",
         found.expects_continue and version == 11 and length != 0,
         keep_alive,
         ", ".join(found.upgrades),

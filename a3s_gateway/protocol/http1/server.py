@@ -280,13 +280,13 @@ class Http1Server:
         request_id: str,
         data: bytes,
         trailers: Headers,
-    ) -> bytes:
-        """Serialise a response that is all there; `data` may not be announced otherwise."""
+    ) -> tuple[bytes, bytes]:
+        """Serialise a response that is all there: its head, and the bytes to follow."""
         head = self.send_head(status, reason, headers, length, request_id)
         self._sending = False
         if self._framing == CHUNKED:
-            return head + chunked.chunk(data) + chunked.last_chunk(trailers)
-        return head + data if data else head
+            return head, chunked.chunk(data) + chunked.last_chunk(trailers)
+        return head, data
 
     def send_data(self, data: bytes) -> bytes:
         """Serialise bytes of the body."""
