@@ -141,14 +141,15 @@ class Body:
         self.begun = True
         data = self.take()
         self._sink = sink
+        was_paused, self._paused = self._paused, False
         if data:
             sink.write(data)
         if self._error is not None:
             sink.fail(self._error)
         elif self.is_complete:
             sink.finish(self.trailers)
-        else:
-            self.resume()
+        elif was_paused and not self._paused and self._source is not None:
+            self._source.resume()  # unless the sink has just asked for a pause itself
 
     def pause(self) -> None:
         """Hold the source back."""

@@ -31,6 +31,17 @@ _FORWARDED_NAMES: Final = (
     "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
     "x-forwarded-port", "x-real-ip",
 )  # fmt: skip
+
+
+def _spellings(name: str) -> set[str]:
+    """Return `name` with `_` in place of none, some or all of its `-`."""
+    first, *others = name.split("-")
+    spellings = {first}
+    for part in others:
+        spellings = {f"{start}{dash}{part}" for start in spellings for dash in "-_"}
+    return spellings
+
+
 _KINDS: Final = {
     "host": HOST,
     "content-length": CONTENT_LENGTH,
@@ -44,9 +55,8 @@ _KINDS: Final = {
     "proxy-authenticate": HOP_BY_HOP,
     "proxy-authorization": HOP_BY_HOP,
     "x-request-id": REQUEST_ID,
-    **dict.fromkeys(_FORWARDED_NAMES, FORWARDED),
-    # Backends that fold `_` into `-` (CGI, WSGI) would take these for ours.
-    **{name.replace("-", "_"): FORWARDED for name in _FORWARDED_NAMES if "-" in name},
+    # Backends that fold `-` into `_` (CGI, WSGI) would take every spelling for ours.
+    **{spelling: FORWARDED for name in _FORWARDED_NAMES for spelling in _spellings(name)},
 }
 
 
