@@ -112,6 +112,8 @@ class HttpConnection(ClientConnection):
                         started = self._begin(event)
                     elif self._request is not None:
                         self._feed(self._request, event)
+                if self._phase is Phase.BODY and not self._is_reading_paused:
+                    self._timer.set(self.factory.timeouts.request_body_idle)
                 if started is not None:
                     handling = self.factory.resource.handle(started)
                     self._task = task = Task(handling, self._answered, self._failed)
@@ -138,7 +140,6 @@ class HttpConnection(ClientConnection):
             if head.expects_continue:
                 body.ask = self._ask
             self._phase = Phase.BODY
-            self._timer.set(factory.timeouts.request_body_idle)
         self._exchange = exchange
         self._is_head_sent = False
         self._request = request = Request(
@@ -168,8 +169,6 @@ class HttpConnection(ClientConnection):
                 body.feed(event.data)
                 body.end()
             else:
-                if self._phase is Phase.BODY:
-                    self._timer.set(self.factory.timeouts.request_body_idle)
                 body.feed(event.data)
         else:
             assert not isinstance(event, Head)
