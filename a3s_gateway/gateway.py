@@ -1,44 +1,54 @@
-"""The gateway as a tree of services: start, ordered stop, and what it says of itself."""
+"""
+The gateway as a tree of services: start, ordered stop, and what it says of itself.
+
+It lives in a reactor that is yours, beside whatever else lives there:
+
+    from twisted.internet.task import react
+    from a3s_gateway import Gateway, GatewayConfig
+
+    async def main(reactor):
+        gateway = Gateway(GatewayConfig.from_file("gateway.hcl"), reactor)
+        await gateway.start()
+        print(gateway.health())
+        await gateway.wait_for_shutdown()  # until somebody calls gateway.shutdown()
+
+    react(main)
+
+What takes time returns a Deferred; under asyncio's reactor `.asFuture(loop)` makes a future of
+it. A gateway is a service, too: `gateway.setServiceParent(application)` is all that it takes.
+"""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 from enum import StrEnum
-from functools import partial
-from random import random
 from time import monotonic, time
 from typing import Any
 
 from attrs import frozen
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from a3s_gateway.config.entrypoint import EntrypointConfig
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
-from a3s_gateway.dataplane import Observer
-from a3s_gateway.entrypoint.http_service import HttpEntrypoint, HttpFactory
-from a3s_gateway.entrypoint.trust import trust_in
+from a3s_gateway.effects import Effects
+from a3s_gateway.entrypoint.entrypoints_service import BindError, Entrypoints
+from a3s_gateway.entrypoint.http_service import HttpEntrypoint
+from a3s_gateway.entrypoint.tls import certificate_faults
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
-from a3s_gateway.observability.access_log import AccessLogFormat, Line
-from a3s_gateway.observability.access_log_service import AccessLogService
-from a3s_gateway.observability.counters import RouteCounters
-from a3s_gateway.observability.observer import ExchangeObserver
-from a3s_gateway.observability.output import Output
-from a3s_gateway.protocol.http1.request_head import Limits
+from a3s_gateway.observability.observing_service import Observing, cannot_open
+from a3s_gateway.observability.repeats import Repeats
 from a3s_gateway.proxy.origins import Origins
 from a3s_gateway.runtime.compile import Compiler, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool
 from a3s_gateway.runtime.unavailable import unavailable
 from a3s_gateway.service.backend import Backend
-from a3s_gateway.transport.endpoints import HAS_EPOLL, server_endpoint, unix_server_endpoint
-from a3s_gateway.transport.timers import timers_for
+from a3s_gateway.transport.endpoints import HAS_EPOLL
+
+__all__ = ["BindError", "Gateway", "Health", "State", "Status", "obstacles", "settle_memory"]
 
 _log = Logger()
 
@@ -71,10 +81,6 @@ class Health:
     total_requests: int
 
 
-class BindError(Exception):
-    """An entrypoint's address cannot be listened on; the message shows its place."""
-
-
 class Gateway(MultiService):
     """
     One gateway: listeners, routes, services, as its configuration has them.
@@ -94,23 +100,23 @@ class Gateway(MultiService):
     ) -> None:
         super().__init__()
         self.setName("a3s-gateway")
-        if faults := unavailable(config):
+        if faults := unavailable(config, has_limits=not stock_transports):
             raise ConfigError(faults, config.sources)
         if reactor is None:
-            from twisted.internet import reactor
+            from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
         self._reactor = reactor
         self._config = config
         self._stock = stock_transports
         self._status = Status(State.CREATED)
-        self._started_at = monotonic()
-        self._stopping: Deferred[None] | None = None
-        self._shutdown_waiters: list[Deferred[None]] = []
-        self._observers: dict[str, ExchangeObserver] = {}
+        self._started_at = 0.0
+        self._failure: BaseException | None = None  # of the last start
+        self._waiters: list[Deferred[None]] = []
+        self._pool = StatePool()
+        self._repeats = Repeats()
+        self._observing = Observing(reactor, config.access_log)
+        self._entrypoints = Entrypoints(reactor, stock_transports)
+        self._generation: Generation | None = None
         self._snapshot: Snapshot | None = None
-        self._generation = Generation(StatePool())
-        self._entrypoints = MultiService()
-        self._entrypoints.setName("entrypoints")
-        self._access_log = self._make_access_log()
 
     # -- what it says of itself
 
@@ -124,22 +130,20 @@ class Gateway(MultiService):
 
     def health(self) -> Health:
         """Return how it is doing."""
-        status = self._status
+        state = self._status.state
+        self._observing.flush()
         routes = self._snapshot.routes.values() if self._snapshot else ()
-        for observer in self._observers.values():
-            observer.flush()
-        counted = [route.counters.requests for route in routes]
-        unrouted = [observer.unrouted.requests for observer in self._observers.values()]
+        counted = sum(route.counters.requests for route in routes)
         return Health(
-            status.state,
-            monotonic() - self._started_at if status.state is State.RUNNING else 0.0,
-            sum(len(each.factory.connections) for each in self._listeners()),
-            sum(counted) + sum(unrouted),
+            state,
+            monotonic() - self._started_at if state is State.RUNNING else 0.0,
+            self._entrypoints.connections,
+            counted + self._observing.unrouted,
         )
 
     def addresses(self) -> dict[str, Any]:
         """Return where each entrypoint really listens: port 0 has become a number."""
-        return {each.factory.name: each.port.getHost() for each in self._listeners() if each.port}
+        return self._entrypoints.addresses
 
     def snapshot(self) -> Snapshot:
         """Return what is compiled and in force; raises `RuntimeError` before the start."""
@@ -148,7 +152,7 @@ class Gateway(MultiService):
         return self._snapshot
 
     def _listeners(self) -> list[HttpEntrypoint]:
-        return list(self._entrypoints)
+        return self._entrypoints.listeners
 
     # -- start
 
@@ -156,21 +160,23 @@ class Gateway(MultiService):
         """
         Compile, listen, serve; fires when every entrypoint listens.
 
-        Fails with `BindError` when one cannot, and with `ConfigError` or `ValueError` when
-        something that the configuration names cannot be used; then nothing is left open.
+        Fails with `BindError` when one cannot, and with another `ConfigError` when a file that
+        the configuration names cannot be used; then nothing is left open. A gateway that has
+        stopped may be started again.
         """
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        if self._status.state is not State.CREATED:
+        if self._status.state not in {State.CREATED, State.STOPPED}:
             raise RuntimeError(f"a gateway that is {self._status.state} cannot be started")
-        self._status = Status(State.STARTING)
+        self._status, self._failure = Status(State.STARTING), None
         try:
             await self._open()
         except BaseException as error:
-            self._status = Status(State.STOPPED, str(error))
-            await self._close_listeners()
-            await super().stopService()
+            self._failure = error
+            await self._entrypoints.stop_accepting()
+            await self._close()
+            self._is_over(Status(State.STOPPED, str(error)))
             raise
         self._started_at = monotonic()
         self._status = Status(State.RUNNING)
@@ -178,74 +184,39 @@ class Gateway(MultiService):
             _log.info("entrypoint {name} listens on {address}", name=name, address=_show(address))
 
     async def _open(self) -> None:
-        if self._access_log is not None:
-            self._access_log.setServiceParent(self)
-        self._entrypoints.setServiceParent(self)
+        config = self._config
+        if faults := certificate_faults(config):
+            raise ConfigError(faults, config.sources)
+        self._observing = Observing(self._reactor, config.access_log)
+        self._entrypoints = Entrypoints(self._reactor, self._stock)
         compiler = Compiler(
-            Origins.on(self._reactor, stock=self._stock), self._observer_for, _report, time
+            Origins.on(self._reactor, stock=self._stock),
+            self._observing.observer_for,
+            self._report,
+            Effects.on(self._reactor),
+            time,
         )
-        self._snapshot = compiler.compile(self._config, self._generation)
-        for entrypoint in self._config.entrypoints.values():
-            listener = self._make_listener(entrypoint, self._snapshot)
-            try:
-                await listener.bind()
-            except CannotListenError as error:
-                raise BindError(_cannot_listen(self._config, entrypoint, error)) from error
-        super().startService()
+        self._generation = Generation(self._pool)
+        self._snapshot = compiler.compile(config, self._generation)
+        super().startService()  # from here on a child starts as soon as it is one
+        try:
+            self._observing.setServiceParent(self)
+        except OSError as error:
+            fault = cannot_open(config.access_log, error)
+            raise ConfigError([fault], config.sources) from error
+        self._entrypoints.setServiceParent(self)
+        await self._entrypoints.open(config, self._snapshot.resources)
 
-    def _make_listener(self, entrypoint: EntrypointConfig, snapshot: Snapshot) -> HttpEntrypoint:
-        limits = entrypoint.limits
-        factory = HttpFactory(
-            entrypoint.name,
-            "http" if entrypoint.tls is None else "https",
-            snapshot.resources[entrypoint.name],
-            timers_for(self._reactor),
-            Limits(
-                limits.max_head_bytes,
-                limits.max_header_lines,
-                limits.max_target_bytes,
-                limits.max_trailer_bytes,
-                limits.max_pipelined_bytes,
-            ),
-            entrypoint.timeouts,
-            trust_in(entrypoint.trusted_proxies),
+    def _report(self, backend: Backend, error: UpstreamError) -> None:
+        backend.failures += 1
+        withheld = self._repeats.note((backend.url, error.fault.code), monotonic())
+        if withheld is None:
+            _log.debug("backend {url} failed: {error}", url=backend.url, error=str(error))
+            return
+        more = f" ({withheld} times more since it was last said)" if withheld else ""
+        _log.warn(
+            "backend {url} failed: {error}{more}", url=backend.url, error=str(error), more=more
         )
-        listener = HttpEntrypoint(self._endpoint(entrypoint), factory)
-        listener.setName(entrypoint.name)
-        listener.setServiceParent(self._entrypoints)
-        return listener
-
-    def _endpoint(self, entrypoint: EntrypointConfig) -> IStreamServerEndpoint:
-        address, limit = entrypoint.address, entrypoint.max_connections
-        if address.kind == "unix":
-            return unix_server_endpoint(
-                self._reactor, address.path, max_connections=limit, stock=self._stock
-            )
-        return server_endpoint(
-            self._reactor, address.host, address.port, max_connections=limit, stock=self._stock
-        )
-
-    def _make_access_log(self) -> AccessLogService | None:
-        config = self._config.access_log
-        if not config.enabled:
-            return None
-        in_thread = partial(deferToThreadPool, self._reactor, self._reactor.getThreadPool())
-        return AccessLogService(Output(config.path), self._reactor, in_thread)
-
-    def _observer_for(self, name: str) -> Observer:
-        known = self._observers.get(name)
-        if known is not None:
-            return known
-        line: Line | None = None
-        write: Callable[[str], None] = _nowhere
-        if self._access_log is not None:
-            config = self._config.access_log
-            line = AccessLogFormat(config.format, config.fields, config.sample).compile(random)
-            write = self._access_log.write
-        observer = ExchangeObserver(RouteCounters(), line, write, monotonic, time)
-        observer.alarm = timers_for(self._reactor).timer(observer.flush)
-        self._observers[name] = observer
-        return observer
 
     # -- stop
 
@@ -254,13 +225,23 @@ class Gateway(MultiService):
         Stop accepting, finish what runs, close; fires when all is closed.
 
         Running exchanges get `shutdown_timeout_secs`, then they are cut off. May be called
-        more than once.
+        more than once, and before the start.
         """
-        done: Deferred[None] = Deferred()
-        if self._stopping is None:
-            self._stopping = Deferred.fromCoroutine(self._shutdown())
-        self._stopping.addCallback(_pass_on, done)
+        done = self.wait_for_shutdown()
+        match self._status.state:
+            case State.CREATED:
+                self._is_over(Status(State.STOPPED))
+            case State.RUNNING:
+                self._status = Status(State.STOPPING)
+                # A failure reaches whoever waits.
+                Deferred.fromCoroutine(self._shutdown()).addErrback(lambda _: None)
+            case _:
+                pass
         return done
+
+    def cut_off(self) -> None:
+        """End every connection now; a shutdown that waits for them then goes on."""
+        self._entrypoints.cut_off()
 
     def wait_for_shutdown(self) -> Deferred[None]:
         """Fire when the gateway has stopped, whoever stopped it."""
@@ -268,53 +249,65 @@ class Gateway(MultiService):
         if self._status.state is State.STOPPED:
             waiter.callback(None)
         else:
-            self._shutdown_waiters.append(waiter)
+            self._waiters.append(waiter)
         return waiter
 
     async def _shutdown(self) -> None:
-        if self._status.state is State.RUNNING:
-            self._status = Status(State.STOPPING)
-            _log.info("stopping")
-            await self._close_listeners()
-            await self._drain()
-            self._generation.retire()
-            for observer in self._observers.values():
-                observer.flush()
-            await super().stopService()
+        failure: Failure | None = None
+        _log.info("stopping")
+        try:
+            await self._entrypoints.stop_accepting()
+            await self._entrypoints.drain(self._config.shutdown_timeout_secs)
+            self._observing.flush()
+            await self._close()
             _log.info("stopped")
-        self._status = Status(State.STOPPED, self._status.last_error)
-        waiters, self._shutdown_waiters = self._shutdown_waiters, []
+        except BaseException:
+            failure = Failure()
+            raise
+        finally:
+            self._is_over(Status(State.STOPPED), failure)
+
+    async def _close(self) -> None:
+        """Give back all that is not a connection of a client."""
+        generation, self._generation = self._generation, None
+        if generation is not None:
+            generation.retire()
+        if self.running:
+            await super().stopService()
+        for part in (self._entrypoints, self._observing):
+            if part.parent is self:
+                part.disownServiceParent()
+
+    def _is_over(self, status: Status, failure: Failure | None = None) -> None:
+        self._status = status
+        waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            waiter.callback(None)
-
-    async def _close_listeners(self) -> None:
-        for listener in self._listeners():
-            await listener.stop_accepting()
-
-    async def _drain(self) -> None:
-        """Let running exchanges finish; cut off those that do not in time."""
-        factories = [listener.factory for listener in self._listeners()]
-        drained = DeferredList([factory.drain() for factory in factories])
-        if not drained.called:
-            seconds = self._config.shutdown_timeout_secs
-            cut_off = self._reactor.callLater(seconds, _cut_off, factories)
-            await drained
-            if cut_off.active():
-                cut_off.cancel()
+            if failure is None:
+                waiter.callback(None)
+            else:
+                waiter.errback(failure)
 
     # -- Twisted's IService, for twistd and for parents
 
     def privilegedStartService(self) -> None:
-        """Listen while the process may still use low ports; raises what `start` fails with."""
-        failures: list[Any] = []
-        self.start().addErrback(failures.append)
-        if failures:
-            failures[0].raiseException()
+        """
+        Listen while the process may still use low ports; raises what `start` fails with.
+
+        It does so at once: before the reactor runs, what takes time to close is never closed.
+        """
+        if self._status.state not in {State.CREATED, State.STOPPED}:
+            return
+        self.start().addErrback(self._failed_late)
+        if self._failure is not None:
+            raise self._failure
+
+    def _failed_late(self, failure: Failure) -> None:
+        if failure.value is not self._failure:
+            _log.failure("the gateway has not started", failure)
 
     def startService(self) -> None:
         """Start, unless `privilegedStartService` has."""
-        if self._status.state is State.CREATED:
-            self.privilegedStartService()
+        self.privilegedStartService()
 
     def stopService(self) -> Deferred[None]:
         """Do what `shutdown` does."""
@@ -322,8 +315,12 @@ class Gateway(MultiService):
 
     def reopen_access_log(self) -> None:
         """Go on in a new file, for log rotation."""
-        if self._access_log is not None:
-            self._access_log.reopen()
+        self._observing.reopen()
+
+
+def obstacles(config: GatewayConfig) -> tuple[Diagnostic, ...]:
+    """Find all that would keep a valid configuration from being run, but for what is in use."""
+    return (*unavailable(config, has_limits=HAS_EPOLL), *certificate_faults(config))
 
 
 def settle_memory() -> None:
@@ -338,37 +335,8 @@ def settle_memory() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def _report(backend: Backend, error: UpstreamError) -> None:
-    backend.failures += 1
-    _log.debug("backend {url} failed: {error}", url=backend.url, error=str(error))
-
-
-def _cut_off(factories: list[HttpFactory]) -> None:
-    open_ones = sum(len(factory.connections) for factory in factories)
-    _log.warn("{count} connections did not finish in time and were cut off", count=open_ones)
-    for factory in factories:
-        factory.abort()
-
-
-def _cannot_listen(
-    config: GatewayConfig, entrypoint: EntrypointConfig, error: CannotListenError
-) -> str:
-    reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-    message = f'entrypoint "{entrypoint.name}" cannot listen on {entrypoint.address}: {reason}'
-    fault = Diagnostic(entrypoint.span_of("address"), message, "choose another address")
-    return ConfigError([fault], config.sources).render()
-
-
 def _show(address: Any) -> str:
     if hasattr(address, "port"):
         host = f"[{address.host}]" if ":" in address.host else address.host
         return f"{host}:{address.port}"
     return f"unix:{address.name}"
-
-
-def _pass_on(result: None, done: Deferred[None]) -> None:
-    done.callback(result)
-
-
-def _nowhere(_line: str) -> None:
-    """Take a line where there is no access log."""

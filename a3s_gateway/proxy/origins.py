@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
@@ -17,6 +17,7 @@ from a3s_gateway.transport.timers import Timers, timers_for
 from .connection import UpstreamConnection
 from .http import HttpOrigin
 from .pool import Pool
+from .tls import ClientContexts
 
 
 @define(eq=False)
@@ -26,6 +27,7 @@ class Origins:
     reactor: Any
     stock: bool
     timers: Timers
+    _contexts: ClientContexts = field(factory=ClientContexts, init=False)
 
     @classmethod
     def on(cls, reactor: Any, *, stock: bool) -> Origins:
@@ -72,4 +74,7 @@ class Origins:
         timeout = service.connect_timeout
         if url.scheme == "unix":
             return unix_client_endpoint(self.reactor, url.path, timeout=timeout, stock=self.stock)
-        return client_endpoint(self.reactor, url.host, url.port, timeout=timeout, stock=self.stock)
+        tls = self._contexts.tls_to(url.host, service.tls) if url.scheme == "https" else None
+        return client_endpoint(
+            self.reactor, url.host, url.port, timeout=timeout, tls=tls, stock=self.stock
+        )

@@ -7,19 +7,23 @@ builds looks nothing up by name while traffic flows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from random import random
 from typing import Protocol
 
 from attrs import define, frozen
 
 from a3s_gateway.config.address import ServerUrl
-from a3s_gateway.config.balancing import LoadBalancerConfig
+from a3s_gateway.config.balancing import LoadBalancerConfig, ServerConfig
+from a3s_gateway.config.faults import ConfigError
+from a3s_gateway.config.middleware import MiddlewareConfig
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.router import RouterConfig
 from a3s_gateway.config.service import ServiceConfig
 from a3s_gateway.dataplane import EntrypointResource, Observer, Origin, Route, Upstream
+from a3s_gateway.effects import Effects
 from a3s_gateway.errors import UpstreamError
+from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.http import Handler, Middleware, compose
 from a3s_gateway.observability.counters import RouteCounters
 from a3s_gateway.plugin import plugins
@@ -65,6 +69,7 @@ class Compiler:
     origins: OriginMaker
     observer_for: Callable[[str], Observer]
     report: Callable[[Backend, UpstreamError], None]
+    effects: Effects
     wall: Wall
 
     def compile(self, config: GatewayConfig, generation: Generation) -> Snapshot:
@@ -72,22 +77,27 @@ class Compiler:
         Build a snapshot whose state is leased through `generation`.
 
         Raises:
+            ConfigError: A middleware cannot be made of its configuration.
             ValueError: A file that the configuration names cannot be used.
 
         """
-        # 1  A backend and its connections per server, shared by all routers of the service.
+        # 1  A service is a balancer over its servers; all its routers share it.
         services = {
             name: self._upstream(service, generation) for name, service in config.services.items()
         }
+        # 2  What a router may name: the services, and what the gateway provides itself.
         handlers: dict[str, Handler] = {name: each.handle for name, each in services.items()}
-        # 2  What the gateway provides itself.
         handlers |= {name: make(self.wall) for name, make in INTERNAL.items()}
-        # 3  A route is its middlewares around its service.
+        # 3  A middleware is one however many routers name it, and so is what it remembers.
+        middlewares = {
+            name: self._middleware(each, config) for name, each in config.middlewares.items()
+        }
+        # 4  A route is its middlewares around its service.
         routes = {
-            name: self._route(router, config, handlers, generation)
+            name: _route(router, handlers, middlewares, generation)
             for name, router in config.routers.items()
         }
-        # 4  Each entrypoint gets a table of the routers that name it, or name none.
+        # 5  An entrypoint has a table of the routers that name it, or name none.
         entries = {name: _entry(config.routers[name], route) for name, route in routes.items()}
         resources = {
             name: EntrypointResource(
@@ -109,21 +119,12 @@ class Compiler:
     def _upstream(self, service: ServiceConfig, generation: Generation) -> Upstream:
         balancing = service.load_balancer
         assert balancing is not None  # revisions are refused before this
-        origins: dict[Backend, Origin] = {}
-        for index, server in enumerate(balancing.servers):
-            # The same server may stand in a list twice; its place tells the two apart.
-            key = (service.name, server.url, server.weight, index)
-            backend = generation.lease(
-                ("backend", *key),
-                lambda s=server: Backend(s.url.text, s.weight),  # type: ignore[misc]
-            )
-            facts = (balancing.pool, balancing.tls, balancing.connect_timeout,
-                     balancing.request_timeout, balancing.stream_idle_timeout,
-                     balancing.stream_total_timeout)  # fmt: skip
-            origins[backend] = generation.lease(
-                ("origin", *key, facts),
-                lambda s=server: self.origins.origin(s.url, balancing),  # type: ignore[misc]
-            )
+        # 1a  A server is a backend, which counts, and an origin, which holds its connections.
+        origins = dict(
+            self._server(service.name, index, balancing, generation)
+            for index in range(len(balancing.servers))
+        )
+        # 1b  The strategy begins anew only when it, or the servers, are others than before.
         strategy, backends = balancing.strategy, tuple(origins)
         balancer = generation.lease(
             ("balancer", service.name, strategy, backends),
@@ -131,26 +132,50 @@ class Compiler:
         )
         return Upstream(balancer, origins, self.report)
 
-    def _route(
-        self,
-        router: RouterConfig,
-        config: GatewayConfig,
-        handlers: Mapping[str, Handler],
-        generation: Generation,
-    ) -> Route:
-        middlewares = list(_middlewares(router.middlewares, config))
-        handler = compose(middlewares, handlers[router.service])
-        counters = generation.lease(("route", router.name), RouteCounters)
-        return Route(router.name, router.service, handler, counters)
+    def _server(
+        self, service: str, index: int, balancing: LoadBalancerConfig, generation: Generation
+    ) -> tuple[Backend, Origin]:
+        server: ServerConfig = balancing.servers[index]
+        # The same server may stand in a list twice; its place tells the two apart.
+        key = (service, server.url, server.weight, index)
+        backend = generation.lease(
+            ("backend", *key), lambda: Backend(server.url.text, server.weight)
+        )
+        # Connections outlive a reload that leaves alone what they depend on.
+        facts = (
+            balancing.pool,
+            balancing.tls,
+            balancing.connect_timeout,
+            balancing.request_timeout,
+            balancing.stream_idle_timeout,
+            balancing.stream_total_timeout,
+        )
+        origin = generation.lease(
+            ("origin", *key, facts), lambda: self.origins.origin(server.url, balancing)
+        )
+        return backend, origin
 
-
-def _middlewares(names: Iterable[str], config: GatewayConfig) -> Iterable[Middleware]:
-    known = plugins("middleware")
-    for name in names:
-        middleware = config.middlewares[name]
-        build = known[middleware.type].build
+    def _middleware(self, middleware: MiddlewareConfig, config: GatewayConfig) -> Middleware:
+        build = plugins("middleware")[middleware.type].build
         assert build is not None  # those without are refused before this
-        yield build(middleware.config)
+        try:
+            made: Middleware = build(middleware.config, self.effects)
+        except ValueError as error:
+            fault = Diagnostic(middleware.span, f'middleware "{middleware.name}": {error}')
+            raise ConfigError([fault], config.sources) from error
+        return made
+
+
+def _route(
+    router: RouterConfig,
+    handlers: Mapping[str, Handler],
+    middlewares: Mapping[str, Middleware],
+    generation: Generation,
+) -> Route:
+    steps = [middlewares[name] for name in router.middlewares]
+    handler = compose(steps, handlers[router.service])
+    counters = generation.lease(("route", router.name), RouteCounters)
+    return Route(router.name, router.service, handler, counters)
 
 
 def _entry(router: RouterConfig, route: Route) -> Entry[Route]:

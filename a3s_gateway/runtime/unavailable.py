@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from a3s_gateway.config.entrypoint import EntrypointConfig
+from a3s_gateway.config.balancing import LoadBalancerConfig
+from a3s_gateway.config.entrypoint import EntrypointConfig, TlsConfig
+from a3s_gateway.config.middleware import MiddlewareConfig
 from a3s_gateway.config.model import GatewayConfig
+from a3s_gateway.config.provider import FileProviderConfig, ProvidersConfig
+from a3s_gateway.config.router import RouterConfig
 from a3s_gateway.config.rules import protocol_of
 from a3s_gateway.config.schema import Section
 from a3s_gateway.config.service import ServiceConfig
@@ -19,72 +23,129 @@ from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.plugin import plugins
 
 _FORWARDED_TO: Final = ("http", "https", "unix")
+_OF_SERVICES: Final = {
+    "mirror": "mirroring",
+    "failover": "failover",
+    "scaling": "autoscaling",
+    "rollout": "rollouts",
+}
+_OF_BALANCERS: Final = {"health_check": "active health checks", "sticky": "sticky sessions"}
+_PROVIDERS: Final = ("discovery", "dns", "docker", "kubernetes")
 
 
-def unavailable(config: GatewayConfig) -> tuple[Diagnostic, ...]:
-    """Return a fault for each part that is configured and has no function yet."""
-    return tuple(_all(config))
+def unavailable(config: GatewayConfig, *, has_limits: bool = True) -> tuple[Diagnostic, ...]:
+    """
+    Return a fault for each part that is configured and has no function yet.
+
+    Args:
+        config: Valid.
+        has_limits: The transports can bound connections and the time for a TLS handshake;
+            Twisted's own cannot.
+
+    """
+    return tuple(_all(config, has_limits=has_limits))
 
 
-def _all(config: GatewayConfig) -> Iterator[Diagnostic]:
+def _all(config: GatewayConfig, *, has_limits: bool) -> Iterator[Diagnostic]:
     for entrypoint in config.entrypoints.values():
         yield from _of_entrypoint(entrypoint)
+        if not has_limits:
+            yield from _of_limits(entrypoint)
     for router in config.routers.values():
-        if protocol_of(router, config.entrypoints) != "http":
-            yield _fault(router, "rule", "TCP routers")
-        if router.service == "api@internal":
-            yield _fault(router, "service", "the admin API")
+        yield from _of_router(router, config)
     for service in config.services.values():
         yield from _of_service(service)
-    known = plugins("middleware")
+        if service.load_balancer is not None:
+            yield from _of_balancer(service.load_balancer)
     for middleware in config.middlewares.values():
-        if known[middleware.type].build is None:
-            yield _fault(middleware, "type", f'middlewares of type "{middleware.type}"')
-    for name in ("file", "discovery", "dns", "docker", "kubernetes"):
-        if getattr(config.providers, name) is not None:
-            yield _fault(getattr(config.providers, name), "", f"the {name} provider")
-    if config.admin.place.nodes and config.admin.enabled:
-        yield _fault(config.admin, "", "the admin API")
-    if config.tracing.place.nodes:
+        yield from _of_middleware(middleware)
+    yield from _of_providers(config.providers)
+    if config.admin.enabled and _is_asked_for(config, "admin"):
+        yield _fault(config.admin, "", "the admin API", "write admin { enabled = false }")
+    if _is_asked_for(config, "tracing"):
         yield _fault(config.tracing, "", "tracing")
 
 
 def _of_entrypoint(entrypoint: EntrypointConfig) -> Iterator[Diagnostic]:
     if entrypoint.protocol != "http":
         yield _fault(entrypoint, "protocol", f"{entrypoint.protocol.upper()} entrypoints")
-    if entrypoint.tls is not None and entrypoint.tls.acme:
-        yield _fault(entrypoint.tls, "acme", "certificates by ACME")
+    if entrypoint.tls is not None:
+        yield from _of_acme(entrypoint.tls)
+
+
+def _of_acme(tls: TlsConfig) -> Iterator[Diagnostic]:
+    """Refuse it, and what would be for it alone; `acme = false` is what happens anyway."""
+    if tls.acme:
+        yield _fault(tls, "acme", "certificates by ACME")
+        return
+    for name in ("acme_email", "acme_domains", "acme_staging", "acme_storage_path"):
+        if _is_asked_for(tls, name):
+            yield _fault(tls, name, "certificates by ACME")
+
+
+def _of_limits(entrypoint: EntrypointConfig) -> Iterator[Diagnostic]:
+    where = "on a system without epoll, or on Twisted's own transports"
+    if entrypoint.max_connections is not None:
+        yield _fault(entrypoint, "max_connections", f"max_connections {where}")
+    if _is_asked_for(entrypoint.timeouts, "tls_handshake"):
+        yield _fault(entrypoint.timeouts, "tls_handshake", f"tls_handshake {where}")
+
+
+def _of_router(router: RouterConfig, config: GatewayConfig) -> Iterator[Diagnostic]:
+    if protocol_of(router, config.entrypoints) != "http":
+        yield _fault(router, "rule", "TCP routers")
+    if router.service == "api@internal":
+        yield _fault(router, "service", "the admin API")
 
 
 def _of_service(service: ServiceConfig) -> Iterator[Diagnostic]:
-    for name in ("mirror", "failover", "scaling", "rollout"):
-        if getattr(service, name) is not None:
-            yield _fault(getattr(service, name), "", _WORDS[name])
+    for name, what in _OF_SERVICES.items():
+        section = getattr(service, name)
+        if section is not None:
+            yield _fault(section, "", what)
     if service.revisions:
         yield _fault(service, "revisions", "revisions")
-    balancing = service.load_balancer
-    if balancing is None:
-        return
-    if balancing.health_check is not None:
-        yield _fault(balancing.health_check, "", "active health checks")
-    if balancing.passive_health.place.nodes:
+
+
+def _of_balancer(balancing: LoadBalancerConfig) -> Iterator[Diagnostic]:
+    for name, what in _OF_BALANCERS.items():
+        section = getattr(balancing, name)
+        if section is not None:
+            yield _fault(section, "", what)
+    if _is_asked_for(balancing, "passive_health"):
         yield _fault(balancing.passive_health, "", "passive health checks")
-    if balancing.sticky is not None:
-        yield _fault(balancing.sticky, "", "sticky sessions")
     for server in balancing.servers:
         if server.url.scheme not in _FORWARDED_TO:
-            scheme = server.url.scheme or "host:port"
-            yield _fault(server, "url", f"servers of the form {scheme}")
+            what = f"servers by {server.url.scheme}" if server.url.scheme else "servers by TCP"
+            yield _fault(server, "url", what, "an http, https or unix server can be forwarded to")
 
 
-_WORDS: Final = {
-    "mirror": "mirroring",
-    "failover": "failover",
-    "scaling": "scaling",
-    "rollout": "rollouts",
-}
+def _of_middleware(middleware: MiddlewareConfig) -> Iterator[Diagnostic]:
+    if plugins("middleware")[middleware.type].build is None:
+        yield _fault(middleware, "type", f'middlewares of type "{middleware.type}"')
 
 
-def _fault(section: Section, key: str, what: str) -> Diagnostic:
+def _of_providers(providers: ProvidersConfig) -> Iterator[Diagnostic]:
+    if providers.file is not None:
+        yield from _of_files(providers.file)
+    for name in _PROVIDERS:
+        section = getattr(providers, name)
+        if section is not None:
+            yield _fault(section, "", f"the {name} provider")
+
+
+def _of_files(files: FileProviderConfig) -> Iterator[Diagnostic]:
+    """Its folder is read at the start; what comes later is to notice a change of it."""
+    if files.watch:
+        hint = "write watch = false; the folder is read when the gateway starts"
+        yield _fault(files, "watch", "reloading when a file changes", hint)
+
+
+def _is_asked_for(section: Section, name: str) -> bool:
+    """Tell whether a key was written, or set by a program; the section has no required keys."""
+    return name in section.place.nodes or getattr(section, name) != getattr(type(section)(), name)
+
+
+def _fault(section: Section, key: str, what: str, hint: str = "leave it out for now") -> Diagnostic:
     span = section.span_of(key) if key else section.span
-    return Diagnostic(span, f"not yet available: {what}", "leave it out for now")
+    return Diagnostic(span, f"not yet available: {what}", hint)
