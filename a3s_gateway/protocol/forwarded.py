@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Final
@@ -12,6 +13,8 @@ from a3s_gateway.headers import Header, Headers
 
 UNKNOWN: Final = "unknown"  # RFC 7239 §6.2: a peer without an address, as on a Unix socket
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
 
 Trust = Callable[[str], bool]
 
@@ -64,7 +67,7 @@ def forwarded(
     scheme = their_scheme if their_scheme in _DEFAULT_PORTS else scheme
     authority = _first(said, "x-forwarded-host") or authority
     port = _first(said, "x-forwarded-port")
-    if not port.isdigit():
+    if _PORT.fullmatch(port) is None:
         port = _port(authority, scheme)
     client = _client(chain, is_trusted)
     return _announce(chain, client, scheme, authority, port, ", ".join(said.get("forwarded", [])))
@@ -115,7 +118,7 @@ def _first(said: dict[str, list[str]], name: str) -> str:
 
 def _port(authority: str, scheme: str) -> str:
     _, colon, port = authority.rpartition(":")
-    return port if colon and port.isdigit() else _DEFAULT_PORTS[scheme]
+    return port if colon and _PORT.fullmatch(port) else _DEFAULT_PORTS[scheme]
 
 
 def _node(address: str) -> str:
@@ -123,7 +126,11 @@ def _node(address: str) -> str:
 
 
 def _quoted(authority: str) -> str:
-    return f'"{authority}"' if ":" in authority or not authority else authority
+    """Write a `token` or a `quoted-string`: what a proxy reports may be anything."""
+    if _TOKEN.fullmatch(authority) is not None:
+        return authority
+    escaped = authority.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def plain_address(host: str) -> str:
