@@ -118,6 +118,8 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
             self.on_events(EPOLLIN)
         elif events & ~(EPOLLIN | EPOLLOUT):  # EPOLLHUP, EPOLLERR: they come unasked
             self._hang_up()
+        elif self.disconnecting:
+            self._discard_input()
         else:
             self._watch(self._interest & ~EPOLLIN)  # paused, and only now it matters
 
@@ -137,6 +139,15 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
             self._unwatch()  # the poller would repeat itself until a reader resumes
         else:
             self._raw_eof()
+
+    def _discard_input(self) -> None:
+        """Throw input away while output waits: else two that close at once wait for ever."""
+        try:
+            unread = self._socket.recv(READ_SIZE)
+        except OSError:
+            unread = b""
+        if not unread:
+            self._watch(self._interest & ~EPOLLIN)
 
     def _raw_eof(self) -> None:
         self._read_eof()

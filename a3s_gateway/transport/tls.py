@@ -188,6 +188,14 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
         if self._reason is None:
             super()._on_other_events(events)
 
+    def _discard_input(self) -> None:
+        try:
+            self._tls.recv(READ_SIZE)
+        except SSL.WantReadError:
+            pass
+        except SSL.Error:
+            self._watch(self._interest & ~EPOLLIN)
+
     def _raw_eof(self) -> None:
         self._end_read(LOST)  # no close_notify came before it
 
@@ -269,7 +277,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
             self._tls.shutdown()
         except SSL.WantWriteError:
             self._goodbye_waits = True
-            self._watch(EPOLLOUT if self.disconnecting else self._interest | EPOLLOUT)
+            self._watch_writing()
             return
         except SSL.Error:
             pass  # the peer is gone; reading will tell

@@ -258,3 +258,16 @@ def reset(sock: socket.socket) -> None:
     """Close so that the peer gets a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     sock.close()
+
+
+def count_events(case: ConnectionCase, transport: object) -> list[int]:
+    """Count the events that reach a transport from now on."""
+    calls: list[int] = []
+    real = type(transport).on_events
+
+    def counted(self: object, events: int) -> None:
+        calls.append(events)
+        real(self, events)
+
+    case.patch(type(transport), "on_events", counted)
+    return calls

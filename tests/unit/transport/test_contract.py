@@ -7,7 +7,14 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer, ITransport
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.unit.transport.peers import ConnectionCase, HalfCloser, Recorder, Wiring, turns
+from tests.unit.transport.peers import (
+    ConnectionCase,
+    HalfCloser,
+    Recorder,
+    Wiring,
+    count_events,
+    turns,
+)
 
 MEGABYTE = 1024 * 1024
 
@@ -323,6 +330,36 @@ class PauseContract:
             await far.received(before + 1)
 
 
+class MutualCloseContract:
+    """Twisted's transports read no more once they close, and then may wait for each other."""
+
+    async def test_two_that_close_at_once(self) -> None:
+        """Two sides that close with much unsent both come to their end."""
+        far, near = await self.pair()
+        for one in (far, near):
+            one.transport.write(b"x" * (10 * MEGABYTE))
+            one.transport.loseConnection()
+        self.assertIn(await far.lost(), (ConnectionDone, ConnectionLost))
+        self.assertIn(await near.lost(), (ConnectionDone, ConnectionLost))
+        self.assertEqual((far.data, near.data), (b"", b""))
+
+    async def test_input_while_closing_does_not_spin(self) -> None:
+        """A peer that ends its sending while the last output waits is not asked again and again."""
+        far, near = await self.pair(Recorder, HalfCloser)
+        near.transport.pauseProducing()
+        far.transport.write(b"x" * (10 * MEGABYTE))
+        far.transport.loseConnection()
+        near.transport.write(b"more")
+        near.transport.loseWriteConnection()
+        await turns(10)
+        calls = count_events(self, far.transport)
+        await turns(10)
+        self.assertEqual(calls, [])
+        near.transport.resumeProducing()
+        await near.until(lambda: "read" in near.events or near.losses)
+        self.assertEqual(len(near.data), 10 * MEGABYTE)
+
+
 class HalfCloseContract:
     """Half-close; Twisted's TLS has none."""
 
@@ -377,7 +414,11 @@ class HalfCloseContract:
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
-class OursTcpTests(Contract, PauseContract, HalfCloseContract, ConnectionCase):
+class OursContract(Contract, PauseContract, MutualCloseContract):
+    """Where both sides are ours."""
+
+
+class OursTcpTests(OursContract, HalfCloseContract, ConnectionCase):
     wiring = Wiring("tcp")
 
 
@@ -386,7 +427,9 @@ class StockTcpTests(Contract, PauseContract, HalfCloseContract, ConnectionCase):
     failed = ConnectionDone
 
 
-class OursUnixTests(Contract, PauseContract, HalfCloseContract, ConnectionCase):
+class OursUnixTests(
+    Contract, PauseContract, MutualCloseContract, HalfCloseContract, ConnectionCase
+):
     wiring = Wiring("unix")
     cut_off = failed = ConnectionDone
 
@@ -396,7 +439,7 @@ class StockUnixTests(Contract, PauseContract, HalfCloseContract, ConnectionCase)
     cut_off = failed = ConnectionDone
 
 
-class OursTlsTests(Contract, PauseContract, HalfCloseContract, ConnectionCase):
+class OursTlsTests(OursContract, HalfCloseContract, ConnectionCase):
     wiring = Wiring("tls")
 
 

@@ -27,6 +27,7 @@ from tests.unit.transport.peers import (
     HalfCloser,
     Recorder,
     Wiring,
+    count_events,
     reset,
     turns,
 )
@@ -410,19 +411,6 @@ class VanishingTests(ConnectionCase):
             await far.lost()
         factory.built.clear()
         await port.stopListening()
-
-
-def count_events(case: ConnectionCase, transport: object) -> list[int]:
-    """Count the events that reach a transport from now on."""
-    calls: list[int] = []
-    real = type(transport).on_events
-
-    def counted(self: object, events: int) -> None:
-        calls.append(events)
-        real(self, events)
-
-    case.patch(type(transport), "on_events", counted)
-    return calls
 
 
 def open_files() -> set[str]:

@@ -172,8 +172,10 @@ class CrossedTests(SynchronousTestCase):
         self.tls.goodbyes = [SSL.WantWriteError(), None]
         self.connection.loseConnection()
         self.assertEqual(self.turn(), [])
-        self.far.send(b"input that nobody reads")
-        self.assertEqual(self.turn(), [])
+        self.far.send(b"?")
+        self.tls.reads = [b"input that nobody wants"] * 4
+        self.assertEqual(self.turn(), ["read"] * 4)
+        self.assertEqual((self.protocol.data, self.protocol.losses), (b"", []))
         self.drain()
         self.assertEqual(self.turn(), ["goodbye"])
         self.assertIs(self.protocol.losses[0].type, ConnectionDone)
