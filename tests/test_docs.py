@@ -150,7 +150,7 @@ def test_the_readme_tells_what_is_not_available() -> None:
         assert absent == (plugin.build is None), name
     for name in ("full", "middlewares"):
         for fault in unavailable(example(name)):
-            what = re.sub(r"(middlewares of type|servers of the form) ", "", fault.message)
+            what = re.sub(r"(middlewares of type|servers by) ", "", fault.message)
             what = what.removeprefix("not yet available: ").replace('"', "").lower()
             assert what in column["missing"]
 
