@@ -21,7 +21,7 @@ LAYERS = (  # from the bottom; a module imports from its own layer or from one b
     {"runtime", "dataplane", "admin"},
     {"entrypoint"},
     {"gateway", "__init__", "logs"},
-    {"cli", "tap", "__main__"},
+    {"cli", "tap", "process", "__main__"},
 )
 SHELL_LAYER = 5  # of every *_service.py, wherever it lies
 TWISTED_PARTS = {
@@ -33,6 +33,7 @@ TWISTED_PARTS = {
     "gateway",
     "tap",
     "cli",
+    "process",
     "logs",
 }
 REACTOR_PARTS = {"cli", "tap", "gateway"}  # gateway: for who calls it without one
