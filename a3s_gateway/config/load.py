@@ -22,7 +22,6 @@ from a3s_gateway.config.values import Values
 from a3s_gateway.hcl.diagnostics import Diagnostic, Severity, Source, Sources, Span, in_order
 from a3s_gateway.hcl.evaluate import Scope
 from a3s_gateway.hcl.nodes import Body
-from a3s_gateway.hcl.parse import parse, without_collecting
 
 R = TypeVar("R", bound=Section)
 _REMEDY = "create it, or change providers.file.directory"
@@ -47,6 +46,9 @@ def from_text(
     root: type[R], text: str, path: str, environ: Mapping[str, str] | None, check: Check[R]
 ) -> R:
     """Read a text as if it were the file `path`."""
+    # Here, because a process that only runs the gateway never needs the parser: see apart.py.
+    from a3s_gateway.hcl.parse import without_collecting  # noqa: PLC0415
+
     reading = _Reading(environ=os.environ if environ is None else environ)
     with without_collecting():
         body = reading.parse(text, path)
@@ -65,6 +67,8 @@ class _Reading:
     is_broken: bool = False  # a text that does not parse hides what it declares
 
     def parse(self, text: str, path: str) -> Body:
+        from a3s_gateway.hcl.parse import parse  # noqa: PLC0415
+
         parsed = parse(text, path)
         self.texts[path] = text
         self.secrets += parsed.secrets
