@@ -394,6 +394,7 @@ class GatewayTestCase(TestCase):
         rule: str = "PathPrefix(`/`)",
         more: str = "",
         logged: bool = False,
+        shutdown_timeout: str = "0s",
     ) -> Gateway:
         """Start a gateway with one entrypoint and one service of these servers."""
         servers = "\n".join(f'servers {{ url = "{url}" }}' for url in urls)
@@ -407,7 +408,7 @@ class GatewayTestCase(TestCase):
             {more}
             access_log {{ enabled = {str(logged).lower()}
               path = "{self.log}" }}
-            shutdown_timeout_secs = 0
+            shutdown_timeout_secs = "{shutdown_timeout}"
         """
         gateway = Gateway(GatewayConfig.from_text(text), reactor, stock_transports=self.stock)
         self.gateways.append(gateway)
