@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet import reactor
-from twisted.logger import ILogObserver
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
@@ -26,6 +26,8 @@ from a3s_gateway.process import (
     say_why,
     status_of,
 )
+
+_log = Logger()
 
 
 class Options(usage.Options):
@@ -115,6 +117,8 @@ class Program(MultiService):
             if self._is_debugging:
                 raise
             complain(say_why(error))
+            if self._reopen_log is not None:  # and perhaps there is no terminal
+                _log.critical("{why}", why=say_why(error))
             raise EndOfProcess(status_of(error)) from error
         process = Process(self._gateway, reactor, self._is_debugging, self._reopen_log)
         reactor.callWhenRunning(process.start)

@@ -6,9 +6,9 @@ from functools import partial
 
 from attrs import frozen
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import wrapClientTLS
-from twisted.internet.error import NoProtocol
+from twisted.internet.error import NoProtocol, TimeoutError  # noqa: A004 - a ConnectError
 from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLServerConnectionCreator,
@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .handshake import AfterHandshake
@@ -53,7 +54,12 @@ class StockTlsClientEndpoint:
         factory = StandInFactory(self.tls, protocolFactory, done)
         connecting = wrapClientTLS(self.tls, self.endpoint, self.clock).connect(factory)
         connecting.addErrback(lambda failure: None if done.called else done.errback(failure))
-        return done.addTimeout(self.timeout, self.clock)
+        return done.addTimeout(self.timeout, self.clock, self._too_late)
+
+    def _too_late(self, result: IProtocol | Failure, timeout: float) -> IProtocol | Failure:  # noqa: ARG002
+        if isinstance(result, Failure) and result.check(CancelledError):
+            raise TimeoutError(string=f"TLS handshake with {self.tls.server_name}")
+        return result
 
 
 class StandInFactory(Factory):
