@@ -599,3 +599,16 @@ def test_the_index_has_every_decision() -> None:
         assert re.findall(r"(?m)^## (.+)$", WRITTEN[file]) == [
             "Context", "Decision", "Consequences",
         ]  # fmt: skip
+
+
+KINDS = re.findall(r'(?m)^directory = "(\w+)"$', (ROOT / "pyproject.toml").read_text())[1:]
+NEWS = [path for path in (ROOT / "newsfragments").iterdir() if path.name != ".gitignore"]
+
+
+@pytest.mark.parametrize("file", NEWS, ids=lambda file: file.name)
+def test_a_piece_of_news_is_one_paragraph_of_a_known_kind(file: Path) -> None:
+    """What is named otherwise would be missing in the changelog of the release."""
+    assert "feature" in KINDS
+    assert re.fullmatch(rf"\+[a-z0-9-]+\.({'|'.join(KINDS)})\.md", file.name)
+    text = file.read_text(encoding="utf-8")
+    assert re.fullmatch(r"[A-Z][^\n]+[.!]\n", text)
