@@ -48,7 +48,11 @@ PAGES = sorted(
 )
 # Of the reference only the smallest configuration is whole; its other blocks have their own tests.
 WHOLE_BLOCKS_ONLY = [page for page in PAGES if page.name != "config-reference.md"]
-ABOUT_THE_CODE = [DOCS / "architecture.md", DOCS / "life-of-a-request.md", *DOCS.glob("adr/*.md")]
+ABOUT_THE_CODE = [
+    DOCS / "architecture.md",
+    DOCS / "life-of-a-request.md",
+    *sorted(DOCS.glob("adr/*.md")),
+]
 
 
 @frozen
@@ -602,7 +606,7 @@ def test_the_index_has_every_decision() -> None:
 
 
 KINDS = re.findall(r'(?m)^directory = "(\w+)"$', (ROOT / "pyproject.toml").read_text())[1:]
-NEWS = [path for path in (ROOT / "newsfragments").iterdir() if path.name != ".gitignore"]
+NEWS = sorted((ROOT / "newsfragments").glob("[!.]*"))
 
 
 @pytest.mark.parametrize("file", NEWS, ids=lambda file: file.name)
