@@ -14,7 +14,6 @@ from .poller import EPOLLOUT, Poller
 from .sockets import next_block
 from .stream_socket import StreamSocket
 
-HELD = 16 * 1024  # bytes; more than that is worth a system call of its own
 HIGH_WATER = 64 * 1024  # bytes unsent at which a push producer is paused; Twisted's bufferSize
 
 READ_CLOSED, WRITE_CLOSING, WRITE_CLOSED = 1, 2, 4  # bits
@@ -57,13 +56,13 @@ class Consumer(StreamSocket):
         """
         Send; what the kernel does not take is kept and sent when it does.
 
-        While the poller serves a batch, little is held back to its end: sent in one go,
-        the writes of a batch wake each peer once, not once per connection.
+        While the poller serves a batch, writes are held back to its end: sent in one go, they
+        wake each peer once, not once per connection.
         """
         if not self._direct:
             self._write_later(data)
             return
-        if self._poller.is_batching and 0 < len(data) <= HELD:
+        if 0 < len(data) <= self._poller.room:
             self._hold(data)
             return
         try:
@@ -81,6 +80,7 @@ class Consumer(StreamSocket):
         self._queued = len(data)
         self._direct = False
         self._flush_planned = True
+        self._poller.room -= len(data)
         self._poller.held.append(self)
 
     def flush(self) -> None:
@@ -110,12 +110,13 @@ class Consumer(StreamSocket):
         self._queue = deque((memoryview(self._held)[sent:] if sent else self._held,))
         self._queued -= sent
         self._held = None
+        self._pause_producer()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Write the pieces as one; large ones are not copied together for it."""
         pieces = list(iovec)
         size = sum(map(len, pieces))
-        if size <= HELD or not self._direct:
+        if size <= self._poller.room or not self._direct:
             self.write(b"".join(pieces))
             return
         try:
@@ -151,6 +152,10 @@ class Consumer(StreamSocket):
         self._direct = False
         if self._established and not self._flush_planned:
             self._watch_writing()
+        self._pause_producer()
+
+    def _pause_producer(self) -> None:
+        """Hold a pushing producer back when much is unsent."""
         if self._queued > HIGH_WATER and not self._producer_paused and not self._producer_pulled:
             producer = self._producer
             if producer is not None:

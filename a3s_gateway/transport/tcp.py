@@ -194,6 +194,8 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
             self._direct = False
             if not self._queued:
                 self._finish()
+        if self.connected and not (self._half_close & READ_CLOSED or self._interest & EPOLLIN):
+            self._watch(self._interest | EPOLLIN)  # to discard it
 
     def loseWriteConnection(self) -> None:
         """Close the sending half when everything is sent and no producer is registered."""

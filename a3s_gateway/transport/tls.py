@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .addresses import StreamAddress
-from .consumer import HELD
 from .poller import EPOLLIN, EPOLLOUT, Poller
 from .sockets import close_orderly
 from .tcp import BULK_READ_SIZE, DONE, LOST, READ_SIZE, TcpConnection
@@ -223,7 +222,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
         if not self._direct or not data:
             self._write_later(data)
             return
-        if self._poller.is_batching and len(data) <= HELD:
+        if len(data) <= self._poller.room:
             self._hold(data)
             return
         try:

@@ -337,7 +337,10 @@ class MutualCloseContract:
         """Two sides that close with much unsent both come to their end."""
         far, near = await self.pair()
         for one in (far, near):
+            one.transport.pauseProducing()
             one.transport.write(b"x" * (10 * MEGABYTE))
+        await turns()
+        for one in (far, near):
             one.transport.loseConnection()
         self.assertIn(await far.lost(), (ConnectionDone, ConnectionLost))
         self.assertIn(await near.lost(), (ConnectionDone, ConnectionLost))

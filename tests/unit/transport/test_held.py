@@ -11,7 +11,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
-from a3s_gateway.transport.consumer import HELD
+from a3s_gateway.transport import poller as poller_module
 from a3s_gateway.transport.poller import Poller
 from a3s_gateway.transport.tcp import TcpConnection
 from tests.unit.transport.peers import HalfCloser, Recorder
@@ -69,16 +69,18 @@ class HeldTests(SynchronousTestCase):
         self.assertEqual(early, [])
         self.assertEqual([peer.recv(100) for peer in peers], [b"small answer"] * 2)
 
-    def test_much_is_sent_at_once(self) -> None:
-        """What is worth a system call of its own does not wait."""
+    def test_what_a_batch_holds_back_is_bounded(self) -> None:
+        """Once the room of the batch is used up, the rest is sent at once."""
+        self.patch(poller_module, "HELD", 1000)
         early: list[int] = []
 
         def answer(transport: Any) -> None:
-            transport.write(b"x" * (HELD + 1))
-            early.append(len(self.peers[transport].recv(2 * HELD)))
+            transport.write(b"x" * 600)
+            with contextlib.suppress(BlockingIOError):
+                early.append(len(self.peers[transport].recv(5000)))
 
         self.two(answer)
-        self.assertEqual(early, [HELD + 1] * 2)
+        self.assertEqual(early, [600])
 
     def test_a_lonely_event_holds_nothing(self) -> None:
         """With one connection to serve there is nothing to wait for."""
@@ -165,7 +167,7 @@ class HeldTests(SynchronousTestCase):
         def act(transport: Any) -> None:
             transport.registerProducer(Fails(), streaming=True)
             for _ in range(5):
-                transport.write(b"x" * HELD)
+                transport.write(b"x" * 16 * 1024)
 
         protocol, _ = self.connect(act)
         other, peer = self.connect(lambda transport: transport.write(b"fine"))
