@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -36,8 +38,17 @@ def private_key(number: int = 0) -> ec.EllipticCurvePrivateKey:
 
 
 def make_ca(folder: Path | str | None = None, name: str = "Test authority") -> Authority:
-    """Make an authority of its own key; its files, and what it issues, go to `folder`."""
-    path = Path(folder or mkdtemp(prefix="certificates-"))
+    """
+    Make an authority with a key of its own.
+
+    Args:
+        folder: Where its files, and what it issues, go; by default one that goes with the process.
+        name: The common name.
+    """
+    if folder is None:
+        folder = mkdtemp(prefix="certificates-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from functools import cache
@@ -200,7 +201,7 @@ class ConnectionCase(TestCase):
     ) -> tuple[IListeningPort, Listening]:
         """Listen until the test ends."""
         factory = Listening(make)
-        port = await (endpoint or self.wiring.server(socket_path())).listen(factory)
+        port = await (endpoint or self.wiring.server(self.socket_path())).listen(factory)
         self.addCleanup(port.stopListening)
         return port, factory
 
@@ -215,6 +216,12 @@ class ConnectionCase(TestCase):
         self.addCleanup(self.end, far)
         self.addCleanup(self.end, near)
         return far, near
+
+    def socket_path(self) -> str:
+        """A path short enough for a Unix socket, in a folder of its own."""
+        folder = mkdtemp(prefix="unix-")
+        self.addCleanup(shutil.rmtree, folder)
+        return f"{folder}/socket"
 
     def resolve_with(self, *addresses: Any) -> Resolver:
         """Let the reactor find these addresses for any name, until the test ends."""
@@ -241,11 +248,6 @@ class ConnectionCase(TestCase):
         far = await accepted
         self.addCleanup(self.end, far)
         return far, near
-
-
-def socket_path() -> str:
-    """A path short enough for a Unix socket."""
-    return f"{mkdtemp(prefix='unix-')}/socket"
 
 
 async def turns(count: int = 5) -> None:

@@ -36,7 +36,6 @@ from a3s_gateway.transport.endpoints import (
 )
 from a3s_gateway.transport.poller import poller_for
 from tests.unit.transport.peers import HOST, ConnectionCase, Recorder, turns
-from tests.unit.transport.peers import socket_path as new_path
 
 NOBODY_LISTENS = "127.1.2.3"
 
@@ -265,7 +264,7 @@ class FactoryTests(ClientCase):
 class UnixTests(ClientCase):
     async def test_no_such_socket(self) -> None:
         """A path without a socket, or with one nobody listens on, is an error of connecting."""
-        path = new_path()
+        path = self.socket_path()
         with self.assertRaises(ConnectError):
             await connectProtocol(unix_client_endpoint(reactor, path), Recorder())
         with socket.socket(socket.AF_UNIX) as dead:

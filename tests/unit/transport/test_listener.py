@@ -32,7 +32,6 @@ from a3s_gateway.transport.listening import open_tcp
 from a3s_gateway.transport.poller import Poller
 from a3s_gateway.transport.tcp import TcpConnection
 from tests.unit.transport.peers import HOST, ConnectionCase, Listening, Recorder, turns
-from tests.unit.transport.peers import socket_path as new_path
 from tests.unit.transport.test_poller import FakeReactor
 
 
@@ -317,7 +316,7 @@ class UnixListenerTests(ConnectionCase):
 
     async def test_the_file_comes_and_goes(self) -> None:
         """The socket's file has the mode that was asked for, and is removed at the end."""
-        path = new_path()
+        path = self.socket_path()
         port = await self.bind(path, mode=0o600)
         self.assertEqual(stat.S_IMODE(Path(path).stat().st_mode), 0o600)
         await port.stopListening()
@@ -325,7 +324,7 @@ class UnixListenerTests(ConnectionCase):
 
     async def test_a_file_left_behind(self) -> None:
         """The file of a process that was killed does not keep the next one from starting."""
-        path = new_path()
+        path = self.socket_path()
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(path)
             dead.listen()
@@ -336,7 +335,7 @@ class UnixListenerTests(ConnectionCase):
 
     async def test_a_listener_that_lives(self) -> None:
         """A path on which somebody listens cannot be had."""
-        path = new_path()
+        path = self.socket_path()
         await self.bind(path)
         with self.assertRaises(CannotListenError) as caught:
             await self.bind(path)
@@ -345,7 +344,7 @@ class UnixListenerTests(ConnectionCase):
 
     async def test_a_file_that_is_no_socket(self) -> None:
         """A file of somebody else is neither used nor removed."""
-        path = Path(new_path())
+        path = Path(self.socket_path())
         path.write_text("precious")
         with self.assertRaises(CannotListenError):
             await self.bind(str(path))
@@ -358,7 +357,7 @@ class UnixListenerTests(ConnectionCase):
 
     async def test_the_file_of_a_successor(self) -> None:
         """A listener that ends late leaves the file of the one that took its place."""
-        path = new_path()
+        path = self.socket_path()
         first = await self.bind(path)
         Path(path).unlink()
         await self.bind(path)
