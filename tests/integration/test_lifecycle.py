@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib  # trial reads a name `suppress` of this module
 import socket
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def open_files() -> set[Path]:
     """What this process holds open."""
     found = set()
     for each in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # it is the folder itself, and closed by now
+        with contextlib.suppress(OSError):  # it is the folder itself, and closed by now
             found.add(each.readlink())
     return found
 
