@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -61,7 +61,7 @@ def say_why(error: BaseException | None) -> str:
     """Word what ended a process, for a terminal."""
     if isinstance(error, ConfigError):
         return error.render(colour=has_colour())
-    return f"error: {error or type(error).__name__}"
+    return f"error: {str(error) or type(error).__name__}"
 
 
 def status_of(error: BaseException | None) -> Exit:
@@ -70,15 +70,19 @@ def status_of(error: BaseException | None) -> Exit:
 
 
 def complain(text: str) -> None:
-    """Write to the standard error that the process was started with."""
-    stream = sys.__stderr__ or sys.stderr
+    """Write to the standard error that the process was started with; `twistd` redirects it."""
+    stream = _standard_error()
     stream.write(text.rstrip("\n") + "\n")
     stream.flush()
 
 
 def has_colour() -> bool:
     """Tell whether faults are read by a person at a terminal who likes colours."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return _standard_error().isatty() and not os.environ.get("NO_COLOR")
+
+
+def _standard_error() -> TextIO:
+    return sys.__stderr__ or sys.stderr
 
 
 @define(eq=False)
