@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -92,6 +94,13 @@ def makeService(options: Options) -> IService:
     return Program(Gateway(config, reactor), options)
 
 
+def _end_with_status_of(process: Process) -> None:
+    """Say how the run went; `twistd` itself ends with 0 whatever happened."""
+    if process.status != Exit.FINE:
+        sys.stdout.flush()
+        os._exit(process.status)
+
+
 class Program(MultiService):
     """What `twistd` starts and stops: the gateway, with the log and the signals of its process."""
 
@@ -122,6 +131,7 @@ class Program(MultiService):
             raise EndOfProcess(status_of(error)) from error
         process = Process(self._gateway, reactor, self._is_debugging, self._reopen_log)
         reactor.callWhenRunning(process.start)
+        atexit.register(_end_with_status_of, process)
 
     def _make_observer(self, options: Options, twistd: Any) -> ILogObserver | None:
         """Replace the log of `twistd`, unless it was asked for another one by name."""
