@@ -10,7 +10,7 @@ from typing import cast
 from twisted.internet.interfaces import IProducer, IPushProducer
 
 from .addresses import StreamAddress
-from .poller import EPOLLOUT, Poller
+from .poller import EPOLLOUT, HELD, Poller
 from .sockets import next_block
 from .stream_socket import StreamSocket
 
@@ -56,13 +56,13 @@ class Consumer(StreamSocket):
         """
         Send; what the kernel does not take is kept and sent when it does.
 
-        While the poller serves a batch, writes are held back to its end: sent in one go, they
-        wake each peer once, not once per connection.
+        While the poller serves a batch, little ones are held back to its end: sent in one go,
+        they wake each peer once, not once per connection.
         """
         if not self._direct:
             self._write_later(data)
             return
-        if 0 < len(data) <= self._poller.room:
+        if 0 < len(data) <= self._poller.holds:
             self._hold(data)
             return
         try:
@@ -80,7 +80,6 @@ class Consumer(StreamSocket):
         self._queued = len(data)
         self._direct = False
         self._flush_planned = True
-        self._poller.room -= len(data)
         self._poller.held.append(self)
 
     def flush(self) -> None:
@@ -116,7 +115,7 @@ class Consumer(StreamSocket):
         """Write the pieces as one; large ones are not copied together for it."""
         pieces = list(iovec)
         size = sum(map(len, pieces))
-        if size <= self._poller.room or not self._direct:
+        if size <= HELD or not self._direct:
             self.write(b"".join(pieces))
             return
         try:

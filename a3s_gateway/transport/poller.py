@@ -28,7 +28,7 @@ EPOLLOUT: int = getattr(select, "EPOLLOUT", 0x004)
 HAS_EPOLL = hasattr(select, "epoll")
 
 BATCH = 512  # events per poll
-HELD = 4 * 1024 * 1024  # bytes that all writes of a batch together may be held back
+HELD = 16 * 1024  # bytes of one write; more is cheaper sent while it is in the caches
 ROUNDS = 4  # polls per turn of the reactor, so that its timers and other readers never starve
 
 log = Logger()
@@ -93,7 +93,7 @@ class Poller:
         "_reactor",
         "_soon",
         "held",
-        "room",
+        "holds",
     )
 
     def __init__(self, reactor: Reactor) -> None:
@@ -106,7 +106,7 @@ class Poller:
         self._soon: list[tuple[Pollable, Callable[[], None]]] = []
         self._busy = False
         self.held: list[Pollable] = []  # their `flush` is called when the batch is done
-        self.room = 0  # bytes that may be held yet; 0 while no batch of several is served
+        self.holds = 0  # bytes of a write that waits for the end of the batch; 0: none does
 
     @property
     def reactor(self) -> Reactor:
@@ -158,7 +158,7 @@ class Poller:
             ready = poll(0, BATCH)
             if not ready:
                 break
-            self.room = HELD if len(ready) > 1 else 0
+            self.holds = HELD if len(ready) > 1 else 0
             for fd, events in ready:
                 pollable = pollables[fd]
                 if pollable is not None:
@@ -166,7 +166,7 @@ class Poller:
                         pollable.on_events(events)
                     except BaseException:  # noqa: BLE001 - as Twisted: it must not reach the others
                         self._fail(pollable)
-            self.room = 0
+            self.holds = 0
             if self.held:
                 self._flush_held()
             if self._soon:

@@ -222,7 +222,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
         if not self._direct or not data:
             self._write_later(data)
             return
-        if len(data) <= self._poller.room:
+        if len(data) <= self._poller.holds:
             self._hold(data)
             return
         try:
