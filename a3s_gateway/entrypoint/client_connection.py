@@ -46,6 +46,8 @@ class ClientConnection(Protocol):
         host = getattr(self.transport.getPeer(), "host", "")
         self._peer = plain_address(host) if host else UNKNOWN
         self._timer.set(self.factory.timeouts.request_head)
+        # For as long as it lives: answers to pipelined requests have to be paced as well.
+        self.transport.registerProducer(self, True)  # noqa: FBT003 - Twisted's interface
 
     def abort(self) -> None:
         """End it in whatever state it is."""
@@ -58,6 +60,7 @@ class ClientConnection(Protocol):
         """Close, and wait only so long for the client to take what is written already."""
         self._phase = Phase.CLOSING
         self._timer.set(self.factory.timeouts.write_idle)
+        self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def _linger(self) -> None:
@@ -71,6 +74,7 @@ class ClientConnection(Protocol):
         self._discarded = 0
         self._resume_reading()
         self._timer.set(LINGER)
+        self.transport.unregisterProducer()
         if self.factory.scheme == "http":
             self.transport.loseWriteConnection()
 

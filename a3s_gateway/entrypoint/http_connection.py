@@ -47,7 +47,8 @@ class HttpConnection(ClientConnection):
         self._response_body: Body | None = None
         self._is_head_sent = False
         self._is_pumping = False
-        self._is_cycle_over = False
+        self._is_cycle_over = False  # the next one is to begin as soon as it can
+        self._is_writing_paused = False
         # What a client repeats need not be worked out again.
         self._last_fields: Headers | None = None
         self._last_headers = EMPTY_HEADERS
@@ -94,12 +95,11 @@ class HttpConnection(ClientConnection):
             return
         if events:
             self._pump(events)
-        elif self._exchange is None:
-            if self._phase is Phase.IDLE and not codec.is_idle:
-                self._phase = Phase.HEAD
-                self._timer.set(self.factory.timeouts.request_head)
         elif codec.is_full:
             self._pause_reading()
+        elif self._phase is Phase.IDLE and not codec.is_idle:
+            self._phase = Phase.HEAD
+            self._timer.set(self.factory.timeouts.request_head)
 
     def _pump(self, events: list[ServerEvent]) -> None:
         """Act on events; where an answer is complete at once, go on with what is pipelined."""
@@ -118,7 +118,9 @@ class HttpConnection(ClientConnection):
                     handling = self.factory.resource.handle(started)
                     self._task = task = Task(handling, self._answered, self._failed)
                     task.start()
-                events = self._next_cycle() if self._is_cycle_over else []
+                if not self._is_cycle_over or self._is_writing_paused:
+                    break
+                events = self._next_cycle()
         finally:
             self._is_pumping = False
 
@@ -221,8 +223,9 @@ class HttpConnection(ClientConnection):
             response.status, response.reason, headers, body.length, exchange.request_id
         )
         self._write(head, codec.send_data(data))
-        self.transport.registerProducer(self, True)  # noqa: FBT003 - Twisted's interface
         body.pipe(self)
+        if self._is_writing_paused:
+            body.pause()
 
     def _write(self, head: bytes, data: bytes) -> None:
         """Write both as one, without copying much."""
@@ -258,7 +261,6 @@ class HttpConnection(ClientConnection):
         last = self._codec.send_end(trailers)
         if last:
             self.transport.write(last)
-        self.transport.unregisterProducer()
         self._finished()
 
     def fail(self, error: Exception) -> None:
@@ -272,16 +274,20 @@ class HttpConnection(ClientConnection):
 
     def pauseProducing(self) -> None:
         """Hold the backend back: the client reads more slowly than the answer comes."""
+        self._is_writing_paused = True
         if self._response_body is not None:
             self._response_body.pause()
             self._phase = Phase.WRITING
             self._timer.set(self.factory.timeouts.write_idle)
 
     def resumeProducing(self) -> None:
-        """Let the backend go on."""
+        """Let the backend go on, or the next request if the answer was complete."""
+        self._is_writing_paused = False
         if self._response_body is not None:
             self._phase = Phase.HANDLING
             self._response_body.resume()
+        elif self._is_cycle_over and not self._is_pumping:
+            self._pump(self._next_cycle())
 
     def stopProducing(self) -> None:
         """Hear from the transport that the connection is gone; `connectionLost` does the rest."""
@@ -299,9 +305,11 @@ class HttpConnection(ClientConnection):
         if exchange is not None:
             exchange.close()
         if codec.keep_alive and is_complete:
-            if self._is_pumping:
-                self._is_cycle_over = True
-            else:
+            self._is_cycle_over = True
+            if self._is_writing_paused:
+                self._phase = Phase.WRITING
+                self._timer.set(self.factory.timeouts.write_idle)
+            elif not self._is_pumping:
                 self._pump(self._next_cycle())
             return
         self._discarded = max(self._discarded, 0)

@@ -59,7 +59,12 @@ class Pool:
 
     def take(self) -> UpstreamConnection | None:
         """Return an idle connection, if there is one."""
-        return self._idle.pop() if self._idle else None
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if connection.transport.connected:  # else it has ended, and will hear of it soon
+                return connection
+        return None
 
     async def fresh(self) -> UpstreamConnection:
         """

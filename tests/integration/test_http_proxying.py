@@ -159,6 +159,32 @@ class StreamingTests(GatewayTestCase):
         peer.send(OK)
         self.assertEqual((await client.response()).body, b"ok")
 
+    async def test_answers_to_pipelined_requests_wait_for_the_client(self) -> None:
+        """A client that asks on and on, and reads nothing, is asked to read first."""
+        count, size = 500, 50_000
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+        backend = await self.backend(answer)
+        await self.gateway(backend.url)
+        client = await self.client()
+        client.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        client.stop_reading()
+        client.send(GET * count)
+        (connection,) = await self.one_connection()
+        await eventually(lambda: unsent(connection.transport) > SMALL, "the client to be slow")
+        asked = len(backend.requests)
+        self.assertLess(asked, count)
+        await passed(0.05)
+        self.assertLess(unsent(connection.transport), 256 * 1024)
+        client.read_on()
+        for _ in range(count):
+            self.assertEqual(len((await client.response()).body), size)
+        client.send(GET)
+        self.assertEqual((await client.response()).status, 200)
+
+    async def one_connection(self) -> list[Any]:
+        await eventually(self.connections, "a connection")
+        return self.connections()
+
     async def test_a_backend_may_answer_before_the_upload_ends(self) -> None:
         """The client gets the answer, and the connection is not used again."""
         client, backend = await self.start()
@@ -235,6 +261,22 @@ class ConnectionTests(GatewayTestCase):
         await self.exchange(GET)
         self.assertEqual(await backend.peers[0].ended(), "closed")
         await eventually(lambda: self.pools()[0].open == 0)
+
+    async def test_a_connection_that_has_just_closed_is_not_used(self) -> None:
+        """When its end and a request come in the same moment, the request takes another."""
+        client, backend, peer = await self.reused()
+        peer.transport.getHandle().shutdown(socket.SHUT_WR)
+        client.transport.getHandle().send(POST + b"Content-Length: 0\r\n\r\n")
+        again = await backend.accept()
+        await again.head()
+        again.send(OK)
+        self.assertEqual((await client.response()).body, b"ok")
+
+    async def test_a_shutdown_closes_idle_connections(self) -> None:
+        """Those to backends and those to clients."""
+        client, _, peer = await self.reused()
+        await self.gateways[-1].shutdown()
+        self.assertEqual((await peer.ended(), await client.ended()), ("closed", "closed"))
 
     async def test_an_idle_client_is_closed(self) -> None:
         """`keep_alive_idle` after its last answer, without a word."""
@@ -1114,6 +1156,20 @@ class FaultTests(GatewayTestCase):
         await peer.ended()
         await eventually(lambda: self.in_flight() == [0])
         self.assertEqual([line["code"] for line in await self.logged()], ["CLIENT_GONE"])
+
+    async def test_a_client_that_asks_on_and_accepts_nothing(self) -> None:
+        """After `write_idle` it is given up, although each answer was complete."""
+        backend = await self.backend(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
+        )
+        await self.gateway(backend.url, entrypoint='timeouts { write_idle = "100ms" }')
+        client = await self.client()
+        client.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        client.stop_reading()
+        client.send(GET * 500)
+        await eventually(lambda: backend.requests)
+        await eventually(lambda: not self.connections(), "the connection to be given up")
+        self.assertLess(len(backend.requests), 500)
 
     async def test_a_backend_that_hangs_up(self) -> None:
         """502, whichever way it did."""

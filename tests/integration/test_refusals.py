@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from tests.support import GET, OK, GatewayTestCase, Peer, gather, pipelined
+from tests.support import GET, OK, GatewayTestCase, Peer, gather, passed, pipelined
 
 HOST = b"Host: a\r\n"
 START = b"POST / HTTP/1.1\r\nHost: a\r\n"
@@ -359,7 +359,10 @@ class RefusalTests(GatewayTestCase):
         backend = await self.backend(OK)
         await self.gateway(backend.url, entrypoint='timeouts { request_head = "100ms" }')
         client = await self.client()
-        client.send(b"GET / HTTP/1.1\r\n")
+        client.send(b"GET / HTTP/1.1\r\nHost: ")
+        while not client.received:
+            client.send(b"a")
+            await passed(0.01)
         self.assertEqual(await what_it_says(client), expected(Refused(b"", 408, "REQUEST_TIMEOUT")))
 
     async def test_a_second_head_that_does_not_come_to_its_end(self) -> None:

@@ -174,7 +174,9 @@ class Http1Server:
             return self._receive_head(data[2:])
         if fields.has_bare_line_end(data):
             raise RemoteProtocolError("a line does not end in CRLF")
-        if len(data) > self._limits.max_target + LINE_WITHOUT_TARGET and b"\r\n" not in data:
+        end = data.find(b"\r\n")
+        line_size = len(data) - 1 if end < 0 else end  # its CR may have come
+        if line_size > self._limits.max_target + LINE_WITHOUT_TARGET:
             raise RemoteProtocolError("", "URI_TOO_LONG")
         if len(data) > self._limits.max_head + 3:  # of the four bytes that end it
             raise RemoteProtocolError("the head is too large", "HEADERS_TOO_LARGE")
