@@ -91,7 +91,7 @@ class Process:
     Runs one gateway from the start of the reactor to the end of it.
 
     Twisted's own handlers would stop the reactor at once and have `twistd` kill itself by the
-    same signal; ours replace them, so the reactor has to be running when they are installed.
+    same signal. The reactor installs them when it begins to run, so ours come after that.
 
     Args:
         gateway: Started by `start`, or already before.
@@ -107,12 +107,16 @@ class Process:
     on_reopen: Callable[[], None] | None = None
     status: Exit = field(default=Exit.FINE, init=False)
 
-    def start(self) -> None:
-        """Begin everything; call when the reactor runs."""
+    def handle_signals(self) -> None:
+        """Take the signals over; what comes before the reactor runs is done when it does."""
         signal.signal(signal.SIGTERM, self._stop_signal)
         signal.signal(signal.SIGINT, self._stop_signal)
         signal.signal(signal.SIGHUP, self._reload_signal)
         signal.signal(signal.SIGUSR1, self._reopen_signal)
+
+    def start(self) -> None:
+        """Begin everything; call when the reactor runs."""
+        self.handle_signals()
         is_new = self.gateway.state().state is State.CREATED
         started = self.gateway.start() if is_new else succeed(None)
         started.addCallback(self._serve).addErrback(self._failed).addBoth(self._end)

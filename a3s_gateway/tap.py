@@ -120,6 +120,8 @@ class Program(MultiService):
 
     def privilegedStartService(self) -> None:
         """Listen; what keeps it from that is told on standard error."""
+        process = Process(self._gateway, reactor, self._is_debugging, self._reopen_log)
+        process.handle_signals()  # who sees that we listen may send one before the reactor runs
         try:
             super().privilegedStartService()
         except Exception as error:
@@ -129,7 +131,6 @@ class Program(MultiService):
             if self._reopen_log is not None:  # and perhaps there is no terminal
                 _log.critical("{why}", why=say_why(error))
             raise EndOfProcess(status_of(error)) from error
-        process = Process(self._gateway, reactor, self._is_debugging, self._reopen_log)
         reactor.callWhenRunning(process.start)
         atexit.register(_end_with_status_of, process)
 
