@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from attrs import define, field
+
+from a3s_gateway.service.health import ActiveHealth, Outlier, Standing
+
+
+class Watch(Protocol):
+    """Who judges a service's servers by what they do with requests."""
+
+    statuses: frozenset[int]
+
+    def answered(self, lease: Lease, status: int) -> None:
+        """Hear of an answer: one of `statuses`, or any that a trial came to."""
+
+    def failed(self, lease: Lease, error: Exception) -> None:
+        """Hear of an attempt without an answer."""
+
+    def broke(self, lease: Lease, error: Exception) -> None:
+        """Hear of an answer that ended before its time."""
 
 
 @define(eq=False)
@@ -10,41 +29,102 @@ class Backend:
     """
     One server of a service: where it is, what it carries now, what it has done.
 
-    Whoever knows about its health writes `available`; whoever picks reads nothing else.
+    Whoever changes `active` or `outlier` calls `settle`; whoever picks reads `available`.
 
     Attributes:
         url: As configured; it names the server in logs and metrics.
         weight: Its share of the traffic relative to its peers'; 0 takes it out of rotation.
         available: Whether it may be picked now.
+        is_half_open: Whether the next lease is a trial.
         in_flight: Leases not given back yet.
         requests: Leases in all: a request that is tried twice counts twice.
         failures: Attempts that came to no answer; counted by whoever made the attempt.
+        active: What probes have found.
+        outlier: What requests have found.
 
     """
 
     url: str
     weight: int = 1
     available: bool = field(default=True, kw_only=True)
+    is_half_open: bool = field(default=False, init=False)
     in_flight: int = field(default=0, init=False)
     requests: int = field(default=0, init=False)
     failures: int = field(default=0, init=False)
+    active: ActiveHealth = field(factory=ActiveHealth, init=False)
+    outlier: Outlier = field(factory=Outlier, init=False)
 
-    def acquire(self) -> Lease:
-        """Count one request more, until the lease is released."""
+    @property
+    def is_ejected(self) -> bool:
+        """Whether its answers keep it from serving fully: ejected, half-open or on trial."""
+        return self.outlier.standing is not Standing.SERVING
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether it serves fully: neither probes nor requests speak against it."""
+        return self.active.is_up and self.outlier.standing is Standing.SERVING
+
+    def settle(self) -> None:
+        """Derive from what is known whether it may be picked, and how."""
+        standing = self.outlier.standing
+        self.is_half_open = standing is Standing.HALF_OPEN
+        self.available = self.active.is_up and (
+            standing is Standing.SERVING or standing is Standing.HALF_OPEN
+        )
+
+    def acquire(self, watch: Watch | None = None) -> Lease:
+        """Count one request more, until the lease is released; `watch` hears how it goes."""
         self.in_flight += 1
         self.requests += 1
-        return Lease(self)
+        return self._try_out(watch) if self.is_half_open else Lease(self, watch)
+
+    def _try_out(self, watch: Watch | None) -> Lease:
+        trial = self.outlier.try_out()
+        self.settle()
+        return Lease(self, watch, trial)
+
+    def abandon(self, trial: int) -> None:
+        """Let another request try, should this trial have decided nothing."""
+        self.outlier.abandon(trial)
+        self.settle()
 
 
 @define(eq=False)
 class Lease:
-    """One request's claim on a backend; the body or the exchange it serves releases it."""
+    """
+    One request's claim on a backend; the body or the exchange it serves releases it.
 
-    _backend: Backend | None
+    Attributes:
+        backend: None once it is released.
+        trial: The number of the trial that this request is; 0 for none.
+
+    """
+
+    backend: Backend | None
+    _watch: Watch | None = None
+    trial: int = 0
+
+    def answered(self, status: int) -> None:
+        """Tell of the answer's head; costs little unless it matters."""
+        watch = self._watch
+        if watch is not None and (status in watch.statuses or self.trial):
+            watch.answered(self, status)
+
+    def failed(self, error: Exception) -> None:
+        """Tell that there is no answer; before the release."""
+        if self._watch is not None:
+            self._watch.failed(self, error)
+
+    def broke(self, error: Exception) -> None:
+        """Tell that the answer broke off after its head."""
+        if self._watch is not None:
+            self._watch.broke(self, error)
 
     def release(self) -> None:
         """Give it back; harmless when repeated, so every way a request can end may call it."""
-        backend = self._backend
+        backend = self.backend
         if backend is not None:
-            self._backend = None
+            self.backend = None
             backend.in_flight -= 1
+            if self.trial:
+                backend.abandon(self.trial)
