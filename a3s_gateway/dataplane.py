@@ -16,6 +16,7 @@ from attrs import define, frozen
 from .errors import GatewayError, UpstreamConnectError, UpstreamError, to_response
 from .http import Exchange, Handler, Request, Response
 from .observability.counters import RouteCounters
+from .observability.facts import Connections
 from .router.table import RouteTable
 from .service.backend import Backend
 from .service.balancer import Balancer
@@ -86,6 +87,10 @@ class EntrypointResource:
 
 class Origin(Protocol):
     """One backend as something to forward to."""
+
+    @property
+    def pool(self) -> Connections:
+        """Its connections, to be counted."""
 
     def forward(self, request: Request) -> Awaitable[Response]:
         """Send a request and return the response's head, its body to follow."""

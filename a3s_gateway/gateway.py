@@ -31,6 +31,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from a3s_gateway import __version__
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.effects import Effects
@@ -39,6 +40,8 @@ from a3s_gateway.entrypoint.http_service import HttpEntrypoint
 from a3s_gateway.entrypoint.tls import certificate_faults
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
+from a3s_gateway.observability.facts import Facts, NeverReloaded
+from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.observability.observing_service import Observing, cannot_open
 from a3s_gateway.observability.repeats import Repeats
 from a3s_gateway.proxy.origins import Origins
@@ -113,6 +116,7 @@ class Gateway(MultiService):
         self._waiters: list[Deferred[None]] = []
         self._pool = StatePool()
         self._repeats = Repeats()
+        self._reloads = NeverReloaded()
         self._observing = Observing(reactor, config.access_log)
         self._entrypoints = Entrypoints(reactor, stock_transports)
         self._generation: Generation | None = None
@@ -131,15 +135,21 @@ class Gateway(MultiService):
     def health(self) -> Health:
         """Return how it is doing."""
         state = self._status.state
-        self._observing.flush()
-        routes = self._snapshot.routes.values() if self._snapshot else ()
-        counted = sum(route.counters.requests for route in routes)
         return Health(
             state,
             monotonic() - self._started_at if state is State.RUNNING else 0.0,
             self._entrypoints.connections,
-            counted + self._observing.unrouted,
+            sum(each.requests for each in self.facts().counters()),
         )
+
+    def facts(self) -> Facts:
+        """Gather what metrics are made of; what was noted so far is counted."""
+        connections = self._entrypoints.connections_by_name
+        return self._observing.facts(__version__, self._snapshot, connections, self._reloads)
+
+    def metrics(self) -> Metrics:
+        """Make a collector for a registry of prometheus_client's."""
+        return Metrics(self.facts)
 
     def addresses(self) -> dict[str, Any]:
         """Return where each entrypoint really listens: port 0 has become a number."""
@@ -179,6 +189,7 @@ class Gateway(MultiService):
             self._is_over(Status(State.STOPPED, str(error)))
             raise
         self._started_at = monotonic()
+        self._reloads = NeverReloaded(time())
         self._status = Status(State.RUNNING)
         for name, address in self.addresses().items():
             _log.info("entrypoint {name} listens on {address}", name=name, address=_show(address))
@@ -195,6 +206,7 @@ class Gateway(MultiService):
             self._report,
             Effects.on(self._reactor),
             time,
+            self._observing.ledger,
         )
         self._generation = Generation(self._pool)
         self._snapshot = compiler.compile(config, self._generation)

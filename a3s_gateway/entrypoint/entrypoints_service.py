@@ -128,7 +128,12 @@ class Entrypoints(MultiService):
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return sum(len(each.factory.connections) for each in self.listeners)
+        return sum(self.connections_by_name.values())
+
+    @property
+    def connections_by_name(self) -> dict[str, int]:
+        """How many clients are connected to each entrypoint."""
+        return {each.factory.name: len(each.factory.connections) for each in self.listeners}
 
     async def stop_accepting(self) -> None:
         """Close the sockets; the connections go on."""

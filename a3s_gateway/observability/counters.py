@@ -7,6 +7,7 @@ Nothing is looked up by label while traffic flows; whoever exposes them walks th
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Container
 from typing import Final
 
 from attrs import define, field
@@ -63,8 +64,11 @@ class RouteCounters:
         bytes_out: Bytes of response bodies.
         duration: From the request's first byte to the end of the exchange.
         first_byte: From the same moment to the first byte of the response, if any came.
+        on_close: Hears that the route is gone; who sums over routes goes on counting it.
 
     """
+
+    on_close: Callable[[RouteCounters], None] | None = None
 
     by_class: list[int] = field(factory=lambda: [0] * 6, init=False)
     errors: dict[str, int] = field(factory=dict, init=False)
@@ -95,3 +99,65 @@ class RouteCounters:
             histogram = self.first_byte
             histogram.buckets[bisect_left(BOUNDS, seconds)] += 1
             histogram.sum += seconds
+
+    @property
+    def refused(self) -> int:
+        """Exchanges with a status of 400 or above."""
+        return self.by_class[4] + self.by_class[5]
+
+    def add(self, other: RouteCounters) -> None:
+        """Count what another has counted, too, but for its times."""
+        for index, count in enumerate(other.by_class):
+            self.by_class[index] += count
+        for code, count in other.errors.items():
+            self.errors[code] = self.errors.get(code, 0) + count
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+
+    def close(self) -> None:
+        """Hear that no configuration has the route any more."""
+        if self.on_close is not None:
+            self.on_close(self)
+
+
+@define(eq=False)
+class Ledger:
+    """
+    The counters of all routes there ever were: a sum over routes must never go back.
+
+    Those of a route that is gone are added up. An exchange of it may still wait in an
+    observer's batch then, so that is done by `settle`, which whoever reads calls after the
+    observers have flushed. A route that is removed, and drains for hours, is still open.
+    """
+
+    _open: dict[RouteCounters, str] = field(factory=dict, init=False)  # and their services
+    _closed: list[RouteCounters] = field(factory=list, init=False)
+    _total: RouteCounters = field(factory=RouteCounters, init=False)
+    _by_service: dict[str, RouteCounters] = field(factory=dict, init=False)
+
+    def open(self, service: str) -> RouteCounters:
+        """Make the counters of a route to `service`; the caller closes them."""
+        counters = RouteCounters(self._closed.append)
+        self._open[counters] = service
+        return counters
+
+    def settle(self, services: Container[str]) -> None:
+        """Add up what is closed; of services only those that there are still remembered."""
+        closed, self._closed = self._closed, []
+        for counters in closed:
+            service = self._open.pop(counters)
+            self._total.add(counters)
+            self._by_service.setdefault(service, RouteCounters()).add(counters)
+        for gone in [name for name in self._by_service if name not in services]:
+            del self._by_service[gone]
+
+    def counters(self) -> list[RouteCounters]:
+        """Return counters whose sum is that of all routes there ever were."""
+        return [*self._open, self._total]
+
+    def by_service(self) -> dict[str, list[RouteCounters]]:
+        """Return the same for each service."""
+        found = {name: [counters] for name, counters in self._by_service.items()}
+        for counters, service in self._open.items():
+            found.setdefault(service, []).append(counters)
+        return found

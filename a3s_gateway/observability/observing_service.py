@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import random
 from time import monotonic, time
@@ -15,11 +15,13 @@ from twisted.internet.threads import deferToThreadPool
 
 from a3s_gateway.config.observability import AccessLogConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic
+from a3s_gateway.runtime.compile import Snapshot
 from a3s_gateway.transport.timers import timers_for
 
 from .access_log import AccessLogFormat, Line
 from .access_log_service import AccessLogService
-from .counters import RouteCounters
+from .counters import Ledger, RouteCounters
+from .facts import Facts, Outcomes
 from .observer import ExchangeObserver
 from .output import Output
 
@@ -33,12 +35,16 @@ class Observing(MultiService):
         reactor: Whose timers and threads are used.
         config: Of the access log.
 
+    Attributes:
+        ledger: What all routes have counted.
+
     """
 
     reactor: Any
     config: AccessLogConfig
     _observers: dict[str, ExchangeObserver] = field(factory=dict, init=False)
     _access_log: AccessLogService | None = field(default=None, init=False)
+    ledger: Ledger = field(factory=Ledger, init=False)
 
     def __attrs_post_init__(self) -> None:
         super().__init__()
@@ -60,10 +66,29 @@ class Observing(MultiService):
         for observer in self._observers.values():
             observer.flush()
 
-    @property
-    def unrouted(self) -> int:
-        """How many exchanges no route matched."""
-        return sum(each.unrouted.requests for each in self._observers.values())
+    def facts(
+        self,
+        version: str,
+        snapshot: Snapshot | None,
+        connections: Mapping[str, int],
+        reloads: Outcomes,
+    ) -> Facts:
+        """Gather what has been counted; `connections` are clients by entrypoint."""
+        self.flush()
+        routes = tuple(snapshot.routes.values()) if snapshot else ()
+        services = snapshot.services if snapshot else {}
+        self.ledger.settle({*services, *(route.service for route in routes)})
+        return Facts(
+            version,
+            routes,
+            services,
+            snapshot.pools if snapshot else {},
+            connections,
+            {name: each.unrouted for name, each in self._observers.items()},
+            self.ledger,
+            reloads,
+            self._access_log.dropped if self._access_log is not None else 0,
+        )
 
     def reopen(self) -> None:
         """Go on in a new file, for log rotation."""

@@ -25,7 +25,8 @@ from a3s_gateway.effects import Effects
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.http import Handler, Middleware, compose
-from a3s_gateway.observability.counters import RouteCounters
+from a3s_gateway.observability.counters import Ledger
+from a3s_gateway.observability.facts import Connections
 from a3s_gateway.plugin import plugins
 from a3s_gateway.proxy.internal import INTERNAL, Wall
 from a3s_gateway.router.expression import rule_length
@@ -53,6 +54,7 @@ class Snapshot:
         resources: What answers on each HTTP entrypoint, by name.
         routes: Every router, compiled, by name.
         services: The backends of each service, by name.
+        pools: The connections to each backend.
 
     """
 
@@ -60,6 +62,7 @@ class Snapshot:
     resources: Mapping[str, EntrypointResource]
     routes: Mapping[str, Route]
     services: Mapping[str, tuple[Backend, ...]]
+    pools: Mapping[Backend, Connections]
 
 
 @define(eq=False)
@@ -71,6 +74,7 @@ class Compiler:
     report: Callable[[Backend, UpstreamError], None]
     effects: Effects
     wall: Wall
+    ledger: Ledger
 
     def compile(self, config: GatewayConfig, generation: Generation) -> Snapshot:
         """
@@ -94,7 +98,7 @@ class Compiler:
         }
         # 4  A route is its middlewares around its service.
         routes = {
-            name: _route(router, handlers, middlewares, generation)
+            name: self._route(router, handlers, middlewares, generation)
             for name, router in config.routers.items()
         }
         # 5  An entrypoint has a table of the routers that name it, or name none.
@@ -114,7 +118,8 @@ class Compiler:
             if entrypoint.protocol == "http"
         }
         backends = {name: tuple(each.origins) for name, each in services.items()}
-        return Snapshot(generation, resources, routes, backends)
+        pools = {b: origin.pool for each in services.values() for b, origin in each.origins.items()}
+        return Snapshot(generation, resources, routes, backends, pools)
 
     def _upstream(self, service: ServiceConfig, generation: Generation) -> Upstream:
         balancing = service.load_balancer
@@ -165,17 +170,21 @@ class Compiler:
             raise ConfigError([fault], config.sources) from error
         return made
 
-
-def _route(
-    router: RouterConfig,
-    handlers: Mapping[str, Handler],
-    middlewares: Mapping[str, Middleware],
-    generation: Generation,
-) -> Route:
-    steps = [middlewares[name] for name in router.middlewares]
-    handler = compose(steps, handlers[router.service])
-    counters = generation.lease(("route", router.name), RouteCounters)
-    return Route(router.name, router.service, handler, counters)
+    def _route(
+        self,
+        router: RouterConfig,
+        handlers: Mapping[str, Handler],
+        middlewares: Mapping[str, Middleware],
+        generation: Generation,
+    ) -> Route:
+        steps = [middlewares[name] for name in router.middlewares]
+        handler = compose(steps, handlers[router.service])
+        # Of another service the requests would be counted anew: its sums must not jump.
+        counters = generation.lease(
+            ("route", router.name, router.service),
+            lambda: self.ledger.open(router.service),
+        )
+        return Route(router.name, router.service, handler, counters)
 
 
 def _entry(router: RouterConfig, route: Route) -> Entry[Route]:
