@@ -23,6 +23,85 @@ class CountedRoute(Protocol):
         """Where it leads."""
 
     @property
+    def counters(self) -> RouteCounters:
+        """What it has counted."""
+
+
+class Connections(Protocol):
+    """The connections to one server; `proxy.pool.Pool` has them."""
+
+    @property
+    def open(self) -> int:
+        """How many there are."""
+
+    @property
+    def idle(self) -> int:
+        """How many of them nobody uses."""
+
+
+class Outcomes(Protocol):
+    """What became of the configurations that were to be put in force after the start."""
+
+    @property
+    def succeeded(self) -> int:
+        """How many were."""
+
+    @property
+    def failed(self) -> int:
+        """How many were not: what was in force before still is."""
+
+    @property
+    def is_last_successful(self) -> bool:
+        """Whether the last one was; true if there was none."""
+
+    @property
+    def last_at(self) -> float:
+        """When the last one was tried, in seconds since 1970; 0 if there was none."""
+
+    @property
+    def last_success_at(self) -> float:
+        """When one last succeeded, or the gateway started."""
+
+
+@frozen
+class NeverReloaded:
+    """The outcomes of a gateway that has only been started."""
+
+    last_success_at: float = 0.0
+    succeeded: int = 0
+    failed: int = 0
+    is_last_successful: bool = True
+    last_at: float = 0.0
+
+
+@frozen(eq=False)
+class Facts:
+    """
+    The gateway's counters, by the names of the configuration that is in force.
+
+    Attributes:
+        version: Of the gateway.
+        routes: Every router, in the order of the configuration.
+        services: The backends of each service.
+        pools: The connections to each backend.
+        connections: Clients connected to each entrypoint.
+        unrouted: What no route took, by entrypoint, those that are gone included.
+        ledger: What all routes have counted, those that are gone included; settled.
+        reloads: What became of them.
+        lost_lines: Lines of the access log that could not be written.
+
+    """
+
+    version: str = ""
+    routes: Sequence[CountedRoute] = ()
+    services: Mapping[str, Sequence[Backend]] = field(factory=dict)
+    pools: Mapping[Backend, Connections] = field(factory=dict)
+    connections: Mapping[str, int] = field(factory=dict)
+    unrouted: Mapping[str, RouteCounters] = field(factory=dict)
+    ledger: Ledger = field(factory=Ledger)
+    reloads: Outcomes = field(factory=NeverReloaded)
+    lost_lines: int = 0
+
     def counters(self) -> Sequence[RouteCounters]:
         """Return all counters whose sum is what the gateway has done since its start."""
         return [*self.ledger.counters(), *self.unrouted.values()]
