@@ -36,20 +36,34 @@ def from_file(
 ) -> R:
     """Read a file and its fragments into a `root`; raises `ConfigError` with all faults."""
     name = os.fspath(path)
-    text, fault = _read(name)
-    if fault:
-        raise ConfigError([fault])
-    return from_text(root, text, name, environ, check)
+    return from_text(root, _read_main(name), name, environ, check)
+
+
+def from_file_with(
+    root: type[R],
+    path: str | os.PathLike[str],
+    environ: Mapping[str, str] | None,
+    check: Check[R],
+    instead: Mapping[str, str | None],
+) -> R:
+    """Read a file and its fragments, some of which are `instead` other texts, or left out."""
+    name = os.fspath(path)
+    return from_text(root, _read_main(name), name, environ, check, instead)
 
 
 def from_text(
-    root: type[R], text: str, path: str, environ: Mapping[str, str] | None, check: Check[R]
+    root: type[R],
+    text: str,
+    path: str,
+    environ: Mapping[str, str] | None,
+    check: Check[R],
+    instead: Mapping[str, str | None] | None = None,
 ) -> R:
     """Read a text as if it were the file `path`."""
     # Here, because a process that only runs the gateway never needs the parser: see apart.py.
     from a3s_gateway.hcl.parse import without_collecting  # noqa: PLC0415
 
-    reading = _Reading(environ=os.environ if environ is None else environ)
+    reading = _Reading(os.environ if environ is None else environ, instead or {})
     with without_collecting():
         body = reading.parse(text, path)
         fragments = [reading.fragment(name) for name in reading.fragment_names(body)]
@@ -58,9 +72,17 @@ def from_text(
 
 @define
 class _Reading:
-    """One configuration on its way: the texts read so far, and what is wrong with them."""
+    """
+    One configuration on its way: the texts read so far, and what is wrong with them.
+
+    Args:
+        environ: The variables it may ask for.
+        instead: Texts to take in place of those of fragments; None: leave the fragment out.
+
+    """
 
     environ: Mapping[str, str]
+    instead: Mapping[str, str | None]
     texts: dict[str, str] = field(factory=dict)
     faults: list[Diagnostic] = field(factory=list)
     secrets: list[Span] = field(factory=list)
@@ -77,7 +99,8 @@ class _Reading:
         return parsed.body
 
     def fragment(self, name: str) -> Body:
-        text, fault = _read(name)
+        given = self.instead.get(name)
+        text, fault = _read(name) if given is None else (given, None)
         if fault:
             self.faults.append(fault)
         body = self.parse(text, name)
@@ -103,7 +126,12 @@ class _Reading:
             self.faults.append(Diagnostic(span, message, _REMEDY, severity))
             return []
         paths = [os.path.join(file.directory, each) for each in sorted(names)]  # noqa: PTH118
-        return [path for path in paths if _is_fragment(path, main=body.span.path)]
+        left_out = {path for path, text in self.instead.items() if text is None}
+        return [
+            path
+            for path in paths
+            if path not in left_out and _is_fragment(path, main=body.span.path)
+        ]
 
     def finish(self, root: type[R], body: Body, check: Check[R]) -> R:
         values = Values(self._scope())
@@ -135,6 +163,13 @@ class _ProvidersOnly(Section):
     """As much of a configuration as says where the rest of it is."""
 
     providers: ProvidersConfig = block(ProvidersConfig, "", always=True)
+
+
+def _read_main(name: str) -> str:
+    text, fault = _read(name)
+    if fault:
+        raise ConfigError([fault])
+    return text
 
 
 def _read(name: str) -> tuple[str, Diagnostic | None]:

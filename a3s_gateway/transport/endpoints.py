@@ -8,6 +8,7 @@ tested on both; a client's protocol is made when TLS is established and the serv
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.endpoints import (
@@ -18,13 +19,21 @@ from twisted.internet.endpoints import (
     UNIXServerEndpoint,
     wrapServerTLS,
 )
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from .client import ClientEndpoint
 from .dial import literal_target
+from .listener import Listener
 from .listening import open_tcp, open_unix
 from .poller import HAS_EPOLL, Reactor, poller_for
-from .server import ServerEndpoint
+from .server import ServerEndpoint, connection_maker
 from .stock import ServerTls, StockTlsClientEndpoint
 from .tls import HANDSHAKE_TIMEOUT
 from .tls_client import ClientTls
@@ -32,6 +41,7 @@ from .tls_client import ClientTls
 __all__ = [
     "HAS_EPOLL",
     "client_endpoint",
+    "retune",
     "server_endpoint",
     "unix_client_endpoint",
     "unix_server_endpoint",
@@ -116,6 +126,28 @@ def unix_server_endpoint(
         max_connections=max_connections,
         tls=None,
         handshake_timeout=HANDSHAKE_TIMEOUT,
+    )
+
+
+def retune(
+    reactor: Reactor,
+    port: IListeningPort,
+    factory: IProtocolFactory,
+    *,
+    tls: SSL.Context | None = None,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    max_connections: int | None = None,
+) -> None:
+    """Have a port that listens accept by other terms: those of an endpoint made with them."""
+    if isinstance(port, Listener):
+        maker = connection_maker(poller_for(reactor), tls, handshake_timeout)
+        port.retune(factory, maker, max_connections)
+        return
+    stock_port: Any = port  # all ports of Twisted's have a factory, which no interface says
+    stock_port.factory = (
+        factory
+        if tls is None
+        else TLSMemoryBIOFactory(ServerTls(tls), False, factory, IReactorTime(reactor))  # noqa: FBT003
     )
 
 

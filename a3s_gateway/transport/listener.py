@@ -77,6 +77,28 @@ class Listener(Pollable):
         self._factory.doStart()
         self._accept_again()
 
+    def retune(
+        self,
+        factory: IProtocolFactory,
+        make_connection: MakeConnection,
+        max_connections: int | None,
+    ) -> None:
+        """Make what is accepted from now on otherwise; connections accepted before stay."""
+        before, self._factory = self._factory, factory
+        if before is not factory and self._listening:
+            factory.doStart()
+            before.doStop()
+        self._make_connection = make_connection
+        self._max_connections = max_connections
+        if self._is_full:
+            self._stop_accepting()
+        elif self._back_off is None:
+            self._accept_again()
+
+    @property
+    def _is_full(self) -> bool:
+        return self._max_connections is not None and self._connections >= self._max_connections
+
     def stopListening(self) -> Deferred[None]:
         """Close the socket; connections already accepted live on."""
         if not self._listening:
@@ -123,7 +145,7 @@ class Listener(Pollable):
             sock.close()
             return
         self._connections += 1
-        if self._connections == self._max_connections:
+        if self._is_full:
             self._stop_accepting()
         connection = self._make_connection(sock, peer, self._connection_ended)
         try:
@@ -134,7 +156,7 @@ class Listener(Pollable):
 
     def _connection_ended(self) -> None:
         self._connections -= 1
-        if self._connections + 1 == self._max_connections and self._back_off is None:
+        if not self._watched and self._back_off is None and not self._is_full:
             self._accept_again()
 
     def _wait_for_files(self, error: OSError) -> None:
@@ -149,7 +171,7 @@ class Listener(Pollable):
 
     def _end_back_off(self) -> None:
         self._back_off = None
-        if self._max_connections is None or self._connections < self._max_connections:
+        if not self._is_full:
             self._accept_again()
 
     def _accept_again(self) -> None:

@@ -79,24 +79,28 @@ class ServerEndpoint:
             poller,
             sock,
             factory,
-            self._connection_maker(poller),
+            connection_maker(poller, self.tls, self.handshake_timeout),
             max_connections=self.max_connections,
             on_close=on_close,
         )
         listener.startListening()
         return listener
 
-    def _connection_maker(self, poller: Poller) -> MakeConnection:
-        context = self.tls
-        if context is None:
-            return partial(TcpConnection, poller)
 
-        def make_tls(
-            sock: socket.socket, peer: StreamAddress, on_end: Callable[[], None]
-        ) -> TcpConnection:
-            tls = SSL.Connection(context, sock)
-            tls.set_accept_state()
-            timeout = self.handshake_timeout
-            return TlsConnection(poller, sock, peer, on_end, tls=tls, handshake_timeout=timeout)
+def connection_maker(
+    poller: Poller, context: SSL.Context | None, handshake_timeout: float
+) -> MakeConnection:
+    """Return what makes the transports of a listener: plain ones, or TLS with a `context`."""
+    if context is None:
+        return partial(TcpConnection, poller)
 
-        return make_tls
+    def make_tls(
+        sock: socket.socket, peer: StreamAddress, on_end: Callable[[], None]
+    ) -> TcpConnection:
+        tls = SSL.Connection(context, sock)
+        tls.set_accept_state()
+        return TlsConnection(
+            poller, sock, peer, on_end, tls=tls, handshake_timeout=handshake_timeout
+        )
+
+    return make_tls

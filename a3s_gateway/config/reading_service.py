@@ -1,0 +1,88 @@
+"""Has a configuration read in a child process, while this one goes on with its work."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import suppress
+from typing import Any, BinaryIO, Final
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IProcessTransport
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from a3s_gateway.config import child, parcel
+from a3s_gateway.config.fragments import Reading, Texts
+
+TIME_LIMIT: Final = 60.0  # seconds; a hundred thousand routers take 20
+MAX_ANSWER: Final = 512 * 1024 * 1024  # bytes; a hundred thousand routers take 60 MB
+MAX_WORDS: Final = 8 * 1024  # bytes of the child's last words that are kept
+
+
+class ReadingError(Exception):
+    """The process that read the configuration has not come to an end of it."""
+
+
+async def read_apart(reactor: Any, path: str, in_force: Texts) -> Generator[None, None, Reading]:
+    """
+    Do what `read_again` does in a child process; what comes back is to be taken in by steps.
+
+    Raises:
+        ReadingError: The child died, or took too long.
+
+    """
+    with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as response:
+        child.ask(path, in_force, request)
+        request.seek(0)
+        await _run(reactor, request, response)
+        if response.seek(0, os.SEEK_END) > MAX_ANSWER:
+            raise ReadingError(f"it is larger than {MAX_ANSWER} bytes")
+        response.seek(0)
+        return parcel.unpack(os.fdopen(os.dup(response.fileno()), "rb"))
+
+
+async def _run(reactor: Any, request: BinaryIO, response: BinaryIO) -> None:
+    protocol = _Child()
+    process: IProcessTransport = reactor.spawnProcess(
+        protocol,
+        sys.executable,
+        [sys.executable, "-m", child.__name__],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        childFDs={0: request.fileno(), 1: response.fileno(), 2: "r"},
+    )
+    timer = reactor.callLater(TIME_LIMIT, _kill, process)
+    try:
+        status = await protocol.ended
+    finally:
+        if timer.active():
+            timer.cancel()
+        _kill(process)
+    if status != 0:
+        words = protocol.words.decode("utf-8", "replace").strip()
+        raise ReadingError(f"the process that read it ended with {status}: {words}")
+
+
+def _kill(process: IProcessTransport) -> None:
+    with suppress(ProcessExitedAlready):
+        process.signalProcess("KILL")
+
+
+@define(eq=False, slots=False)
+class _Child(ProcessProtocol):
+    """Waits for the end of the child; keeps its last words, in case it dies."""
+
+    ended: Deferred[int | str] = field(factory=Deferred, init=False)
+    words: bytes = field(default=b"", init=False)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: ARG002
+        self.words = (self.words + data)[-MAX_WORDS:]
+
+    def processEnded(self, reason: Failure) -> None:
+        if not self.ended.called:
+            end: Any = reason.value
+            self.ended.callback(end.exitCode if end.signal is None else f"signal {end.signal}")
