@@ -96,8 +96,13 @@ class Consumer(StreamSocket):
         if sent == len(held):
             self._held = None
             self._queued = 0
-            if self._producer is None and not self.disconnecting and not self._half_close:
-                self._direct = True
+            if not (
+                self._producer_paused
+                or self._producer_pulled
+                or self.disconnecting
+                or self._half_close
+            ):
+                self._direct = True  # `_drained` would do no more
             else:
                 self._drained()
         elif self.connected:
