@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from a3s_gateway.config.address import ServerUrl
-from a3s_gateway.config.balancing import LoadBalancerConfig
+from a3s_gateway.config.balancing import HealthCheckConfig, LoadBalancerConfig, PoolConfig
 from a3s_gateway.transport.endpoints import client_endpoint, unix_client_endpoint
 from a3s_gateway.transport.timers import Timers, timers_for
 
 from .connection import UpstreamConnection
 from .http import HttpOrigin
 from .pool import Pool
+from .probe import ConnectProbe, HttpProbe
 from .tls import ClientContexts
+
+_TLS: Final = ("https", "wss")
 
 
 @define(eq=False)
@@ -60,6 +63,29 @@ class Origins:
             service.stream_total_timeout,
         )
 
+    def probe(
+        self, url: ServerUrl, service: LoadBalancerConfig, check: HealthCheckConfig
+    ) -> ConnectProbe | HttpProbe:
+        """
+        Make what looks at one server, and connects as requests do.
+
+        Raises:
+            TlsConfigurationError: A certificate file of the service cannot be used.
+
+        """
+        where = url if check.port is None else evolve(url, port=check.port)
+        as_patient = evolve(
+            service,
+            connect_timeout=check.timeout,
+            request_timeout=check.timeout,
+            stream_idle_timeout=check.timeout,
+            stream_total_timeout=check.timeout,
+            pool=PoolConfig(max_idle_connections=0),
+        )
+        if check.path is None or not url.is_http:
+            return ConnectProbe(self._endpoint(where, as_patient))
+        return HttpProbe(self.origin(where, as_patient), check, check.path)
+
     def _connect(
         self, endpoint: IStreamClientEndpoint
     ) -> Callable[[Pool], Awaitable[UpstreamConnection]]:
@@ -74,7 +100,7 @@ class Origins:
         timeout = service.connect_timeout
         if url.scheme == "unix":
             return unix_client_endpoint(self.reactor, url.path, timeout=timeout, stock=self.stock)
-        tls = self._contexts.tls_to(url.host, service.tls) if url.scheme == "https" else None
+        tls = self._contexts.tls_to(url.host, service.tls) if url.scheme in _TLS else None
         return client_endpoint(
             self.reactor, url.host, url.port, timeout=timeout, tls=tls, stock=self.stock
         )

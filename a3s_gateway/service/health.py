@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from enum import Enum
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import define, field
 
@@ -14,6 +14,26 @@ from a3s_gateway.config.balancing import PassiveHealthConfig
 MAX_EJECTION: Final = 300.0  # seconds that back-off comes to, unless `ejection` is longer
 JITTER: Final = 0.1  # share of an ejection that chance may take off, so that not all end at once
 _MAX_DOUBLINGS: Final = 16  # beyond every limit, and far from the limits of a float
+
+
+class ProbeError(Exception):
+    """The server is not as it should be; the text says why."""
+
+
+class Probe(Protocol):
+    """Looks at one server, each time over a connection of its own."""
+
+    async def look(self) -> None:
+        """
+        Come back if the server is well; cancelling drops the connection.
+
+        Raises:
+            ProbeError: It is not.
+
+        """
+
+    def close(self) -> None:
+        """Drop what is still read of the last answer."""
 
 
 @define(eq=False)
@@ -84,6 +104,7 @@ class Outlier:
     Attributes:
         standing: The verdict.
         until: When the last ejection ends or ended, in seconds of the caller's clock.
+        length: Seconds that it takes or took.
         ejections: How often it was ejected.
         trial: The number of the last trial.
 
@@ -91,11 +112,11 @@ class Outlier:
 
     standing: Standing = field(default=Standing.SERVING, init=False)
     until: float = field(default=0.0, init=False)
+    length: float = field(default=0.0, init=False)
     ejections: int = field(default=0, init=False)
     trial: int = field(default=0, init=False)
     _failures: list[float] = field(factory=list, init=False)  # when; the oldest first
     _in_a_row: int = field(default=0, init=False)  # ejections
-    _length: float = field(default=0.0, init=False)  # of the last ejection
     _serving_since: float = field(default=-inf, init=False)
     _watched_trial: int = field(default=0, init=False)
 
@@ -121,7 +142,7 @@ class Outlier:
         """
         match self.standing:
             case Standing.SERVING:
-                if now - self._serving_since >= max(config.window, self._length):
+                if now - self._serving_since >= max(config.window, self.length):
                     self._in_a_row = 0
             case Standing.ON_TRIAL:
                 pass
@@ -129,10 +150,10 @@ class Outlier:
                 raise TransitionError(f"a server that is {self.standing.value} cannot be ejected")
         longest = max(config.ejection, MAX_EJECTION)
         doublings = min(self._in_a_row, _MAX_DOUBLINGS)
-        self._length = min(config.ejection * 2**doublings, longest) * (1 - JITTER * chance)
+        self.length = min(config.ejection * 2**doublings, longest) * (1 - JITTER * chance)
         self._in_a_row += 1
         self.ejections += 1
-        self.until = now + self._length
+        self.until = now + self.length
         self._failures.clear()
         self.standing = Standing.EJECTED
 

@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from a3s_gateway.config.balancing import HealthCheckConfig, LoadBalancerConfig
 from a3s_gateway.service.backend import Backend, Lease
-from a3s_gateway.service.health import Standing
+from a3s_gateway.service.health import Probe, Standing
 
 # No answer speaks against the server; UPSTREAM_BUSY does not, because that limit is ours.
 FAULTS: Final = frozenset(
@@ -44,6 +44,7 @@ class Outliers:
         balancing: Its configuration.
         backends: One for each server of `balancing`, in that order.
         random: Uniform in [0, 1).
+        probes: What looks at each of them, in that order; none without `health_check`.
 
     """
 
@@ -51,6 +52,7 @@ class Outliers:
     balancing: LoadBalancerConfig
     backends: tuple[Backend, ...]
     random: Callable[[], float]
+    probes: tuple[Probe, ...] = ()
     statuses: frozenset[int] = field(init=False)
     _members: tuple[Backend, ...] = field(init=False)  # who gets requests
 
