@@ -132,7 +132,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
             self._on_other_events(events)
             return
         try:
-            data = self._tls.recv(READ_SIZE)
+            data = self._tls.recv(MAX_RECORD)
         except SSL.WantReadError:
             pass
         except SSL.Error as error:
