@@ -13,7 +13,7 @@ header or in a regular expression alone cost ten thousand looks.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Final, Generic, TypeVar
 
 from attrs import frozen
@@ -79,6 +79,21 @@ class RouteTable(Generic[T]):
         compile_rest: Callable[[Expression], Predicate] = compile_predicate,
     ) -> RouteTable[T]:
         """Build from checked rules; `compile_rest` is given what the index does not decide."""
+        steps = cls.steps(entries, compile_rest)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                table: RouteTable[T] = done.value
+                return table
+
+    @classmethod
+    def steps(
+        cls,
+        entries: Iterable[Entry[T]],
+        compile_rest: Callable[[Expression], Predicate] = compile_predicate,
+    ) -> Generator[None, None, RouteTable[T]]:
+        """Do what `build` does, and yield wherever there may be a rest."""
         ranked = tuple(sorted(entries, key=lambda entry: entry.order))
         found: dict[str, list[tuple[Clause, Candidate[T]]]] = {}
         for rank, entry in enumerate(ranked):
@@ -86,7 +101,12 @@ class RouteTable(Generic[T]):
                 rest = clause.residual
                 candidate = (rank, None if rest is None else compile_rest(rest), entry.value)
                 found.setdefault(clause.host, []).append((clause, candidate))
-        return cls(ranked, {host: _Bucket(clauses) for host, clauses in found.items()})
+            yield
+        buckets = {}
+        for host, clauses in found.items():
+            buckets[host] = _Bucket(clauses)
+            yield
+        return cls(ranked, buckets)
 
     def entries(self) -> tuple[Entry[T], ...]:
         """Return the routers in the order in which they are tried."""

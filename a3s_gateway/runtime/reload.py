@@ -59,6 +59,16 @@ async def prepare_all(steps: Iterable[Callable[[], Awaitable[Change]]]) -> list[
     return ready
 
 
+def finish(work: Generator[None, None, T]) -> T:
+    """Do all of `work` without a rest."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+
 async def in_slices(
     work: Generator[None, None, T],
     rest: Callable[[], Awaitable[None]],
