@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
@@ -271,12 +271,11 @@ class Backend(Factory):
 
     @property
     def url(self) -> str:
-        host = self.port.getHost()
-        return (
-            f"unix:{os.fsdecode(host.name)}"
-            if hasattr(host, "name")
-            else (f"http://127.0.0.1:{host.port}")
-        )
+        address = self.port.getHost()
+        if hasattr(address, "name"):
+            return f"unix:{os.fsdecode(address.name)}"
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        return f"http://{host}:{address.port}"
 
     @property
     def open(self) -> list[Peer]:
@@ -372,14 +371,17 @@ class GatewayTestCase(TestCase):
 
     # -- who takes part
 
-    async def backend(self, answer: bytes | None = None, *, path: str = "") -> Backend:
+    async def backend(
+        self, answer: bytes | None = None, *, path: str = "", host: str = "127.0.0.1"
+    ) -> Backend:
         """Listen as a backend; with `path`, on a Unix socket."""
         backend = Backend(answer)
-        endpoint = (
-            UNIXServerEndpoint(reactor, path)
-            if path
-            else TCP4ServerEndpoint(reactor, 0, 1024, "127.0.0.1")
-        )
+        if path:
+            endpoint: Any = UNIXServerEndpoint(reactor, path)
+        elif ":" in host:
+            endpoint = TCP6ServerEndpoint(reactor, 0, 1024, host)
+        else:
+            endpoint = TCP4ServerEndpoint(reactor, 0, 1024, host)
         backend.port = await endpoint.listen(backend)
         self.ports.append(backend.port)
         self.backends.append(backend)

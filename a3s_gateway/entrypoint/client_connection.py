@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.protocol import Protocol
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from a3s_gateway.protocol.forwarded import UNKNOWN, plain_address
 
@@ -75,7 +76,9 @@ class ClientConnection(Protocol):
         self._resume_reading()
         self._timer.set(LINGER)
         self.transport.unregisterProducer()
-        if self.factory.scheme == "http":
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            self.transport.loseConnection()  # it waits for the client's close_notify
+        else:
             self.transport.loseWriteConnection()
 
     def _discard(self, data: bytes) -> None:

@@ -1308,6 +1308,16 @@ class AddressTests(GatewayTestCase):
         self.assertEqual(request.find("x-forwarded-for"), "::1")
         self.assertEqual(request.find("forwarded"), 'for="[::1]";host=a;proto=http')
 
+    async def test_a_backend_on_ipv6(self) -> None:
+        """Its address stands in brackets, as in any URL."""
+        if not has_ipv6():
+            self.skipTest("no IPv6 on the loopback interface")
+        backend = await self.backend(OK, host="::1")
+        await self.gateway(backend.url)
+        self.assertEqual((await self.exchange(GET)).body, b"ok")
+        await self.exchange(b"GET / HTTP/1.0\r\n\r\n")
+        self.assertEqual(backend.requests[1].find("host"), backend.url.removeprefix("http://"))
+
 
 def has_ipv6() -> bool:
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from tests.support import GET, OK, GatewayTestCase, Peer, gather, passed, pipelined
+from tests.integration.test_tls import TlsTestCase
+from tests.support import GET, OK, GatewayTestCase, Peer, gather, passed, pipelined, reactor
 
 HOST = b"Host: a\r\n"
 START = b"POST / HTTP/1.1\r\nHost: a\r\n"
@@ -416,6 +417,25 @@ class RefusalTests(GatewayTestCase):
 
 
 class RefusalsOnTwistedsTransportsTests(RefusalTests):
+    """The same on Twisted's own transports."""
+
+    stock = True
+
+
+class RefusalsOverTlsTests(TlsTestCase):
+    """What is special about TLS is how a connection ends."""
+
+    async def test_a_refusal_over_tls_ends_in_good_order(self) -> None:
+        """The client reads its answer and a proper end (close_notify), and need not wait for it."""
+        await self.gateway(entrypoint=self.tls_block())
+        client = await self.tls_client()
+        since = reactor.seconds()
+        client.send(b"G@T / HTTP/1.1\r\n\r\n")
+        self.assertEqual(await what_it_says(client), expected(Refused(b"")))
+        self.assertLess(reactor.seconds() - since, 1.5)
+
+
+class RefusalsOverTlsOnTwistedsTransportsTests(RefusalsOverTlsTests):
     """The same on Twisted's own transports."""
 
     stock = True
