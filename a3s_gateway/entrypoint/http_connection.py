@@ -15,6 +15,7 @@ from a3s_gateway.headers import EMPTY_HEADERS, Header, Headers
 from a3s_gateway.http import Exchange, Request, Response
 from a3s_gateway.protocol.codec import CHUNKED, Data, Head, ServerEvent
 from a3s_gateway.protocol.forwarded import Forwarded, forwarded
+from a3s_gateway.protocol.http1.request_head import REMEMBERED
 from a3s_gateway.protocol.http1.server import Http1Server
 from a3s_gateway.task import Task
 
@@ -52,6 +53,7 @@ class HttpConnection(ClientConnection):
         # What a client repeats need not be worked out again.
         self._last_fields: Headers | None = None
         self._last_headers = EMPTY_HEADERS
+        self._is_last_large = False
         self._last_authority: str | None = None
         self._last_forwarded = Forwarded(EMPTY_HEADERS, "", "")
 
@@ -68,6 +70,11 @@ class HttpConnection(ClientConnection):
         """Close when nothing is under way, at once or after the answer in progress."""
         if self._exchange is None and self._codec.is_idle and self._phase is not Phase.CLOSING:
             self._close()
+
+    def forget(self) -> None:
+        """Judge the next request afresh: whom the factory trusts has changed, or its limits."""
+        self._last_fields = self._last_authority = None
+        self._codec.retune(self.factory.limits)
 
     def _expired(self) -> None:
         phase = self._phase
@@ -160,6 +167,7 @@ class HttpConnection(ClientConnection):
             )
         self._last_headers = head.headers.joined(self._last_forwarded.headers)
         self._last_fields = head.headers
+        self._is_last_large = len(self._last_headers.wire) > REMEMBERED
         self._last_authority = None if head.forwarded else head.authority
 
     def _feed(self, request: Request, event: ServerEvent) -> None:
@@ -344,6 +352,8 @@ class HttpConnection(ClientConnection):
         else:
             self._phase = Phase.IDLE
             self._timer.set(timeouts.keep_alive_idle)
+            if self._is_last_large:
+                self._last_fields, self._last_headers = None, EMPTY_HEADERS
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         """Answer what is not acceptable, if it can still be answered, and close."""

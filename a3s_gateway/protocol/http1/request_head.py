@@ -42,6 +42,9 @@ _SANE_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 # What a request line has beside its target; the rest of that is for the method.
 LINE_WITHOUT_TARGET: Final = 64  # bytes
+# Of a head; larger ones are parsed each time, or thousands of idle connections could keep
+# five times their size in memory.
+REMEMBERED: Final = 4096  # bytes
 
 
 @frozen
@@ -200,7 +203,7 @@ class RequestHeadParser:
         if known.request_id:
             # One more line of it: which of them is meant, nobody knows.
             return known, "" if request_id else known.request_id
-        if version == 11:
+        if version == 11 and len(before) + len(after) <= REMEMBERED:
             self._before, self._after, self._fields = before, after, known
         return known, request_id.decode("ascii")
 

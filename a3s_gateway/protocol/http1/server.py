@@ -13,6 +13,7 @@ from a3s_gateway.protocol.http1.chunked import ChunkedDecoder
 from a3s_gateway.protocol.http1.request_head import (
     DEFAULT_LIMITS,
     LINE_WITHOUT_TARGET,
+    REMEMBERED,
     Limits,
     RequestHeadParser,
 )
@@ -62,6 +63,12 @@ class Http1Server:
         self._last_head: Head | None = None
         self.is_request_complete = False
         self.keep_alive = True
+
+    def retune(self, limits: Limits) -> None:
+        """Judge by other limits from the next head on."""
+        self._limits = limits
+        self._parser = RequestHeadParser(limits)
+        self._last_wire = b""  # it was judged by the old ones
 
     # -- receiving
 
@@ -124,6 +131,8 @@ class Http1Server:
         self._receiving = _HEAD
         self.is_request_complete = False
         self._blank_lines = 0
+        if not self._last_wire:
+            self._last_head = None
         if not self._buffer:
             return []
         return self.receive_data(b"")
@@ -143,7 +152,7 @@ class Http1Server:
             size = end + 4
             wire = data if len(data) == size else data[:size]
             head = self._parser.parse(wire)
-            self._last_wire = wire
+            self._last_wire = wire if size <= REMEMBERED else b""
             self._last_head = head
         self.keep_alive = head.keep_alive
         self._sending = True

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import h11
 import pytest
 from hypothesis import given, settings
@@ -237,6 +239,26 @@ def test_blank_lines_before_a_request_are_bounded_each_time() -> None:
     assert serve([wire])[1] == serve(single_bytes(wire))[1] == ""
     for pieces in ([b"\r\n" * 5], [b"\r\n"] * 5, single_bytes(b"\r\n" * 5)):
         assert serve(pieces)[1] == "BAD_REQUEST"
+
+
+def test_an_idle_connection_keeps_little_of_a_large_head() -> None:
+    """Ten thousand of them must not cost a gigabyte; small heads may be kept, for they repeat."""
+
+    def kept(value: bytes) -> int:
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        server = Http1Server()
+        lines = (b"X-%d: %b\r\n" % (number, value) for number in range(100))
+        server.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(lines) + b"\r\n")
+        server.send_head(200, "", EMPTY_HEADERS, 0, "")
+        server.send_end(EMPTY_HEADERS)
+        assert server.next_cycle() == []
+        after = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return after - before
+
+    # Lines of this length are in no cache that connections share.
+    assert kept(b"a" * 300) < 4096
 
 
 def test_a_head_byte_by_byte_costs_no_square() -> None:
