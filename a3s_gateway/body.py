@@ -52,12 +52,13 @@ class Body:
         begun: Whether anything has been taken from it.
         ask: Set where the client waits to be asked for the body (100-continue): called when
             somebody here reads it; whoever pipes it passes the question on instead.
+        on_failure: Set by whoever has to know that the source failed: called with the reason.
 
     """
 
     __slots__ = (
         "_chunks", "_closed", "_error", "_held", "_owned", "_paused", "_sink",
-        "_source", "_waiter", "ask", "begun", "is_complete", "length", "trailers",
+        "_source", "_waiter", "ask", "begun", "is_complete", "length", "on_failure", "trailers",
     )  # fmt: skip
 
     def __init__(self, source: Source | None = None, length: int | None = None) -> None:
@@ -65,6 +66,7 @@ class Body:
         self.trailers = EMPTY_HEADERS
         self.begun = False
         self.ask: Callable[[], None] | None = None
+        self.on_failure: Callable[[Exception], None] | None = None
         self._source = source
         self._sink: Sink | None = None
         self._chunks: list[bytes] = []
@@ -118,6 +120,8 @@ class Body:
             return
         self._error = error
         self._source = None
+        if self.on_failure is not None:
+            self.on_failure(error)
         if self._sink is not None:
             self._sink.fail(error)
         if self._waiter is not None:

@@ -18,7 +18,7 @@ from .http import Exchange, Handler, Request, Response
 from .observability.counters import RouteCounters
 from .observability.facts import Connections
 from .router.table import RouteTable
-from .service.backend import Backend
+from .service.backend import Backend, Watch
 from .service.balancer import Balancer
 
 
@@ -103,6 +103,7 @@ class Upstream:
     balancer: Balancer
     origins: dict[Backend, Origin]
     report: Callable[[Backend, UpstreamError], None]
+    watch: Watch
 
     async def handle(self, request: Request) -> Response:
         """Answer from a backend, or say why there is no answer."""
@@ -117,11 +118,12 @@ class Upstream:
             exchange.backend = backend.url
             exchange.attempts += 1
             # 9  It counts as busy until the last byte of the answer is out.
-            lease = backend.acquire()
+            lease = backend.acquire(self.watch)
             try:
                 # 10  Forward.
                 response = await self.origins[backend].forward(request)
             except UpstreamError as error:
+                lease.failed(error)
                 lease.release()
                 self.report(backend, error)
                 tried += (backend,)
@@ -133,6 +135,11 @@ class Upstream:
             except BaseException:
                 lease.release()
                 raise
-            response.body.owns(lease.release)
-            exchange.on_close(response.body.close)
+            # The answer speaks for or against the backend; so does an end before its time.
+            lease.answered(response.status)
+            body = response.body
+            if not body.is_complete:
+                body.on_failure = lease.broke
+            body.owns(lease.release)
+            exchange.on_close(body.close)
             return response

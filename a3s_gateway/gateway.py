@@ -49,6 +49,7 @@ from a3s_gateway.runtime.compile import Compiler, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool
 from a3s_gateway.runtime.unavailable import unavailable
 from a3s_gateway.service.backend import Backend
+from a3s_gateway.service.health_service import HealthChecks
 from a3s_gateway.transport.endpoints import HAS_EPOLL
 
 __all__ = ["BindError", "Gateway", "Health", "State", "Status", "obstacles", "settle_memory"]
@@ -118,6 +119,7 @@ class Gateway(MultiService):
         self._repeats = Repeats()
         self._reloads = NeverReloaded()
         self._observing = Observing(reactor, config.access_log)
+        self._health = HealthChecks(reactor)
         self._entrypoints = Entrypoints(reactor, stock_transports)
         self._generation: Generation | None = None
         self._snapshot: Snapshot | None = None
@@ -200,6 +202,7 @@ class Gateway(MultiService):
             raise ConfigError(faults, config.sources)
         self._observing = Observing(self._reactor, config.access_log)
         self._entrypoints = Entrypoints(self._reactor, self._stock)
+        self._health = HealthChecks(self._reactor)
         compiler = Compiler(
             Origins.on(self._reactor, stock=self._stock),
             self._observing.observer_for,
@@ -207,6 +210,7 @@ class Gateway(MultiService):
             Effects.on(self._reactor),
             time,
             self._observing.ledger,
+            self._health.watch,
         )
         self._generation = Generation(self._pool)
         self._snapshot = compiler.compile(config, self._generation)
@@ -216,6 +220,8 @@ class Gateway(MultiService):
         except OSError as error:
             fault = cannot_open(config.access_log, error)
             raise ConfigError([fault], config.sources) from error
+        self._health.setServiceParent(self)
+        self._health.put_in_force(self._snapshot.health)
         self._entrypoints.setServiceParent(self)
         await self._entrypoints.open(config, self._snapshot.resources)
 
@@ -286,7 +292,7 @@ class Gateway(MultiService):
             generation.retire()
         if self.running:
             await super().stopService()
-        for part in (self._entrypoints, self._observing):
+        for part in (self._entrypoints, self._health, self._observing):
             if part.parent is self:
                 part.disownServiceParent()
 

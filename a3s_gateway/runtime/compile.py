@@ -14,7 +14,7 @@ from typing import Protocol
 from attrs import define, frozen
 
 from a3s_gateway.config.address import ServerUrl
-from a3s_gateway.config.balancing import LoadBalancerConfig, ServerConfig
+from a3s_gateway.config.balancing import HealthCheckConfig, LoadBalancerConfig, ServerConfig
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.middleware import MiddlewareConfig
 from a3s_gateway.config.model import GatewayConfig
@@ -33,8 +33,10 @@ from a3s_gateway.router.expression import rule_length
 from a3s_gateway.router.rule import parse
 from a3s_gateway.router.table import Entry, RouteTable
 from a3s_gateway.runtime.generation import Generation
-from a3s_gateway.service.backend import Backend
+from a3s_gateway.service.backend import Backend, Watch
 from a3s_gateway.service.balancer import balancer_for
+from a3s_gateway.service.health import Probe
+from a3s_gateway.service.outliers import Outliers
 
 
 class OriginMaker(Protocol):
@@ -42,6 +44,9 @@ class OriginMaker(Protocol):
 
     def origin(self, url: ServerUrl, service: LoadBalancerConfig) -> Origin:
         """Make the origin of one server."""
+
+    def probe(self, url: ServerUrl, service: LoadBalancerConfig, check: HealthCheckConfig) -> Probe:
+        """Make what looks at one server."""
 
 
 @frozen(eq=False)
@@ -55,6 +60,7 @@ class Snapshot:
         routes: Every router, compiled, by name.
         services: The backends of each service, by name.
         pools: The connections to each backend.
+        health: For each service the rules by which its backends are left out.
 
     """
 
@@ -63,6 +69,7 @@ class Snapshot:
     routes: Mapping[str, Route]
     services: Mapping[str, tuple[Backend, ...]]
     pools: Mapping[Backend, Connections]
+    health: tuple[Outliers, ...]
 
 
 @define(eq=False)
@@ -75,6 +82,7 @@ class Compiler:
     effects: Effects
     wall: Wall
     ledger: Ledger
+    watch: Callable[[Outliers], Watch]
 
     def compile(self, config: GatewayConfig, generation: Generation) -> Snapshot:
         """
@@ -86,9 +94,11 @@ class Compiler:
 
         """
         # 1  A service is a balancer over its servers; all its routers share it.
-        services = {
+        upstreams = {
             name: self._upstream(service, generation) for name, service in config.services.items()
         }
+        services = {name: upstream for name, (upstream, _) in upstreams.items()}
+        health = tuple(outliers for _, outliers in upstreams.values())
         # 2  What a router may name: the services, and what the gateway provides itself.
         handlers: dict[str, Handler] = {name: each.handle for name, each in services.items()}
         handlers |= {name: make(self.wall) for name, make in INTERNAL.items()}
@@ -119,9 +129,11 @@ class Compiler:
         }
         backends = {name: tuple(each.origins) for name, each in services.items()}
         pools = {b: origin.pool for each in services.values() for b, origin in each.origins.items()}
-        return Snapshot(generation, resources, routes, backends, pools)
+        return Snapshot(generation, resources, routes, backends, pools, health)
 
-    def _upstream(self, service: ServiceConfig, generation: Generation) -> Upstream:
+    def _upstream(
+        self, service: ServiceConfig, generation: Generation
+    ) -> tuple[Upstream, Outliers]:
         balancing = service.load_balancer
         assert balancing is not None  # revisions are refused before this
         # 1a  A server is a backend, which counts, and an origin, which holds its connections.
@@ -135,7 +147,17 @@ class Compiler:
             ("balancer", service.name, strategy, backends),
             lambda: balancer_for(strategy, backends, random),
         )
-        return Upstream(balancer, origins, self.report)
+        # 1c  What is known of their health outlives a reload with them; the rules are new.
+        outliers = Outliers(service.name, balancing, backends, random, self._probes(balancing))
+        return Upstream(balancer, origins, self.report, self.watch(outliers)), outliers
+
+    def _probes(self, balancing: LoadBalancerConfig) -> tuple[Probe, ...]:
+        check = balancing.health_check
+        if check is None:
+            return ()
+        return tuple(
+            self.origins.probe(server.url, balancing, check) for server in balancing.servers
+        )
 
     def _server(
         self, service: str, index: int, balancing: LoadBalancerConfig, generation: Generation

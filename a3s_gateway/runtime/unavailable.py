@@ -29,7 +29,7 @@ _OF_SERVICES: Final = {
     "scaling": "autoscaling",
     "rollout": "rollouts",
 }
-_OF_BALANCERS: Final = {"health_check": "active health checks", "sticky": "sticky sessions"}
+_OF_BALANCERS: Final = {"sticky": "sticky sessions"}
 _PROVIDERS: Final = ("discovery", "dns", "docker", "kubernetes")
 
 
@@ -112,8 +112,6 @@ def _of_balancer(balancing: LoadBalancerConfig) -> Iterator[Diagnostic]:
         section = getattr(balancing, name)
         if section is not None:
             yield _fault(section, "", what)
-    if _is_asked_for(balancing, "passive_health"):
-        yield _fault(balancing.passive_health, "", "passive health checks")
     for server in balancing.servers:
         if server.url.scheme not in _FORWARDED_TO:
             what = f"servers by {server.url.scheme}" if server.url.scheme else "servers by TCP"

@@ -12,7 +12,10 @@ from a3s_gateway.service.health import ActiveHealth, Outlier, Standing
 class Watch(Protocol):
     """Who judges a service's servers by what they do with requests."""
 
-    statuses: frozenset[int]
+    @property
+    def statuses(self) -> frozenset[int]:
+        """Answers that speak against a server."""
+        ...
 
     def answered(self, lease: Lease, status: int) -> None:
         """Hear of an answer: one of `statuses`, or any that a trial came to."""
