@@ -7,7 +7,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
+from OpenSSL import SSL
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
@@ -19,17 +20,20 @@ from a3s_gateway.config.entrypoint import EntrypointConfig, LimitsConfig
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.dataplane import EntrypointResource
-from a3s_gateway.hcl.diagnostics import Diagnostic
+from a3s_gateway.hcl.diagnostics import Diagnostic, Span
 from a3s_gateway.protocol.http1.request_head import Limits
+from a3s_gateway.runtime.diff import diff_listeners
 from a3s_gateway.transport.endpoints import server_endpoint, unix_server_endpoint
 from a3s_gateway.transport.timers import timers_for
 
+from .changeover import Changeover
 from .http_service import HttpEntrypoint, HttpFactory
 from .tls import context_of
 from .trust import trust_in
 
 _log = Logger()
 
+CANNOT_LISTEN = (CannotListenError, socket.gaierror)  # why an address cannot be had
 _REMEDIES = {
     errno.EADDRINUSE: "something listens there already: stop it, or choose another address",
     errno.EACCES: "ports below 1024 are for root and for the capability CAP_NET_BIND_SERVICE",
@@ -55,6 +59,7 @@ class Entrypoints(MultiService):
     reactor: Any
     stock: bool
     listeners: list[HttpEntrypoint] = field(factory=list, init=False)
+    leaving: list[HttpFactory] = field(factory=list, init=False)  # listened on no more
 
     def __attrs_post_init__(self) -> None:
         super().__init__()
@@ -71,20 +76,52 @@ class Entrypoints(MultiService):
             resources: What answers, by the entrypoint's name.
 
         Raises:
-            BindError: With the place of every address that cannot be had; the others are
-                still open, for the caller to close.
+            BindError: With the place of every address that cannot be had; nothing is open.
 
         """
-        faults = []
-        for entrypoint in config.entrypoints.values():
-            try:
-                await self._listen(entrypoint, resources[entrypoint.name])
-            except (CannotListenError, socket.gaierror) as error:
-                faults.append(_cannot_listen(entrypoint, error))
-        if faults:
-            raise BindError(faults, config.sources)
+        (await self.prepare(config, resources)).commit()
 
-    async def _listen(self, entrypoint: EntrypointConfig, resource: EntrypointResource) -> None:
+    async def prepare(
+        self, config: GatewayConfig, resources: Mapping[str, EntrypointResource]
+    ) -> Changeover:
+        """
+        Listen where nobody does yet, and work out the rest of the way to `config`.
+
+        No other turn of the reactor comes between this and its end, so that nothing is
+        accepted before the commit.
+
+        Raises:
+            BindError: With the place of every address that cannot be had; nothing has changed.
+            TlsConfigurationError: A certificate cannot be used.
+
+        """
+        before = {each.config.name: each for each in self.listeners}
+        diff = diff_listeners(
+            {name: each.config for name, each in before.items()}, config.entrypoints
+        )
+        made = {
+            name: self._make(entrypoint, resources[name])
+            for name, entrypoint in config.entrypoints.items()
+        }
+        change = Changeover(
+            self,
+            {name: (before[diff.kept[name]] if name in diff.kept else each, each)
+             for name, each in made.items()},
+            [before[name] for name in diff.closed],
+            config.shutdown_timeout_secs,
+        )  # fmt: skip
+        faults = []
+        for name in diff.opened:
+            try:
+                await made[name].bind()
+            except CANNOT_LISTEN as error:
+                faults.append(self._cannot_listen(config.entrypoints[name], error))
+        if faults:
+            change.undo()
+            raise BindError(faults, config.sources)
+        return change
+
+    def _make(self, entrypoint: EntrypointConfig, resource: EntrypointResource) -> HttpEntrypoint:
         factory = HttpFactory(
             entrypoint.name,
             "http" if entrypoint.tls is None else "https",
@@ -94,13 +131,12 @@ class Entrypoints(MultiService):
             entrypoint.timeouts,
             trust_in(entrypoint.trusted_proxies),
         )
-        listener = HttpEntrypoint(self._endpoint(entrypoint), factory)
-        await listener.bind()
-        listener.setName(entrypoint.name)
-        listener.setServiceParent(self)
-        self.listeners.append(listener)
+        tls = context_of(entrypoint.tls) if entrypoint.tls is not None else None
+        return HttpEntrypoint(entrypoint, self._endpoint(entrypoint, tls), factory, tls)
 
-    def _endpoint(self, entrypoint: EntrypointConfig) -> IStreamServerEndpoint:
+    def _endpoint(
+        self, entrypoint: EntrypointConfig, tls: SSL.Context | None
+    ) -> IStreamServerEndpoint:
         address, limit = entrypoint.address, entrypoint.max_connections
         if address.kind == "unix":
             return unix_server_endpoint(
@@ -108,9 +144,9 @@ class Entrypoints(MultiService):
             )
         return server_endpoint(
             self.reactor,
-            _literal(address),
+            literal_host(address),
             address.port,
-            tls=context_of(entrypoint.tls) if entrypoint.tls is not None else None,
+            tls=tls,
             handshake_timeout=entrypoint.timeouts.tls_handshake,
             max_connections=limit,
             stock=self.stock,
@@ -127,8 +163,8 @@ class Entrypoints(MultiService):
 
     @property
     def connections(self) -> int:
-        """How many clients are connected."""
-        return sum(self.connections_by_name.values())
+        """How many clients are connected, to entrypoints that are listened on no more too."""
+        return sum(len(each.connections) for each in self._factories())
 
     @property
     def connections_by_name(self) -> dict[str, int]:
@@ -142,7 +178,7 @@ class Entrypoints(MultiService):
 
     async def drain(self, seconds: float) -> None:
         """Let running exchanges finish; cut off those that have not after `seconds`."""
-        drained: Deferred[Any] = DeferredList([each.factory.drain() for each in self.listeners])
+        drained: Deferred[Any] = DeferredList([each.drain() for each in self._factories()])
         if drained.called:
             return
         late = self.reactor.callLater(seconds, self._give_up)
@@ -152,8 +188,33 @@ class Entrypoints(MultiService):
 
     def cut_off(self) -> None:
         """End every connection now."""
-        for listener in self.listeners:
-            listener.factory.abort()
+        for factory in self._factories():
+            factory.abort()
+
+    def let_go(self, factory: HttpFactory, seconds: float) -> None:
+        """Drain a factory whose connections are of the past; cut them off after `seconds`."""
+        self.leaving.append(factory)
+        late = self.reactor.callLater(seconds, factory.abort)
+
+        def drained(_: None) -> None:
+            self.leaving.remove(factory)
+            if late.active():
+                late.cancel()
+
+        factory.drain().addCallback(drained)
+
+    def _factories(self) -> list[HttpFactory]:
+        return [*(each.factory for each in self.listeners), *self.leaving]
+
+    def _cannot_listen(self, entrypoint: EntrypointConfig, error: Exception) -> Diagnostic:
+        address, span = entrypoint.address, entrypoint.span_of("address")
+        fault = cannot_listen(f'entrypoint "{entrypoint.name}"', address, span, error)
+        for each in self.listeners:
+            ours = each.config.address
+            if address.kind == "tcp" and ours.kind == "tcp" and address.port == ours.port != 0:
+                hint = f"until a restart the gateway itself listens on {ours}, which overlaps"
+                return evolve(fault, hint=hint)
+        return fault
 
     def _give_up(self) -> None:
         count = self.connections
@@ -171,7 +232,7 @@ def _limits(config: LimitsConfig) -> Limits:
     )
 
 
-def _literal(address: Address) -> str:
+def literal_host(address: Address) -> str:
     """Look a name up, such as `localhost`; of several addresses one of IPv4 is taken."""
     if not address.host:
         return ""
@@ -180,9 +241,10 @@ def _literal(address: Address) -> str:
     return str(found[0][4][0])
 
 
-def _cannot_listen(entrypoint: EntrypointConfig, error: Exception) -> Diagnostic:
+def cannot_listen(owner: str, address: Address, span: Span, error: Exception) -> Diagnostic:
+    """Say why an address cannot be had; `owner` is who was to listen there."""
     cause = error.socketError if isinstance(error, CannotListenError) else error
     reason = getattr(cause, "strerror", None) or str(cause)
-    message = f'entrypoint "{entrypoint.name}" cannot listen on {entrypoint.address}: {reason}'
+    message = f"{owner} cannot listen on {address}: {reason}"
     remedy = _REMEDIES.get(getattr(cause, "errno", None) or 0, "choose another address")
-    return Diagnostic(entrypoint.span_of("address"), message, remedy)
+    return Diagnostic(span, message, remedy)

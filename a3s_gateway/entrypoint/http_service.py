@@ -17,6 +17,9 @@ from a3s_gateway.http import Exchange, Request, Response
 from .http_connection import HttpConnection
 
 if TYPE_CHECKING:
+    from OpenSSL import SSL
+
+    from a3s_gateway.config.entrypoint import EntrypointConfig
     from a3s_gateway.protocol.forwarded import Trust
     from a3s_gateway.protocol.http1.request_head import Limits
     from a3s_gateway.transport.timers import Timers
@@ -65,7 +68,7 @@ class HttpFactory(Factory):
     is_trusted: Trust
     is_draining: bool = field(default=False, init=False)
     connections: set[Any] = field(factory=set, init=False)
-    _drained: Deferred[None] | None = field(default=None, init=False)
+    _drained: list[Deferred[None]] = field(factory=list, init=False)
 
     noisy = False
 
@@ -73,11 +76,27 @@ class HttpFactory(Factory):
         """Make the protocol of a connection that was accepted."""
         return HttpConnection(self)
 
+    def become(self, other: HttpFactory, *, forget: bool) -> None:
+        """
+        Take over all that `other` was made with, from the next request on.
+
+        Args:
+            other: Has no connections, and will have none.
+            forget: What connections remember of their last request is not to be relied on.
+
+        """
+        self.name, self.scheme, self.resource = other.name, other.scheme, other.resource
+        self.limits, self.timeouts = other.limits, other.timeouts
+        self.is_trusted = other.is_trusted
+        if forget:
+            for connection in self.connections:
+                connection.forget()
+
     def drain(self) -> Deferred[None]:
         """Close what is idle, let the rest finish; fires when no connection is left."""
         self.is_draining = True
         drained: Deferred[None] = Deferred()
-        self._drained = drained
+        self._drained.append(drained)
         for connection in tuple(self.connections):
             connection.drain()
         self.has_closed()
@@ -85,10 +104,10 @@ class HttpFactory(Factory):
 
     def has_closed(self) -> None:
         """Hear that a connection is gone."""
-        drained = self._drained
-        if drained is not None and not self.connections:
-            self._drained = None
-            drained.callback(None)
+        if self._drained and not self.connections:
+            waiting, self._drained = self._drained, []
+            for drained in waiting:
+                drained.callback(None)
 
     def abort(self) -> None:
         """End every connection now."""
@@ -103,10 +122,17 @@ class HttpEntrypoint(Service):
 
     `StreamServerEndpointService` logs a failure to bind; here it is raised to whoever
     asked, so that a start can fail and a reload can be undone.
+
+    Attributes:
+        config: Its configuration.
+        tls: What connections are encrypted with, if they are.
+
     """
 
+    config: EntrypointConfig
     endpoint: IStreamServerEndpoint
     factory: HttpFactory
+    tls: SSL.Context | None
     port: IListeningPort | None = field(default=None, init=False)
 
     def bind(self) -> Awaitable[None]:
