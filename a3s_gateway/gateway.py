@@ -40,13 +40,14 @@ from a3s_gateway.entrypoint.http_service import HttpEntrypoint
 from a3s_gateway.entrypoint.tls import certificate_faults
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
-from a3s_gateway.observability.facts import Facts, NeverReloaded
+from a3s_gateway.observability.facts import Facts
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.observability.observing_service import Observing, cannot_open
 from a3s_gateway.observability.repeats import Repeats
 from a3s_gateway.proxy.origins import Origins
 from a3s_gateway.runtime.compile import Compiler, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool
+from a3s_gateway.runtime.reload import Reloads
 from a3s_gateway.runtime.unavailable import unavailable
 from a3s_gateway.service.backend import Backend
 from a3s_gateway.service.health_service import HealthChecks
@@ -117,7 +118,7 @@ class Gateway(MultiService):
         self._waiters: list[Deferred[None]] = []
         self._pool = StatePool()
         self._repeats = Repeats()
-        self._reloads = NeverReloaded()
+        self._reloads = Reloads()
         self._observing = Observing(reactor, config.access_log)
         self._health = HealthChecks(reactor)
         self._entrypoints = Entrypoints(reactor, stock_transports)
@@ -191,7 +192,7 @@ class Gateway(MultiService):
             self._is_over(Status(State.STOPPED, str(error)))
             raise
         self._started_at = monotonic()
-        self._reloads = NeverReloaded(time())
+        self._reloads = Reloads(last_success_at=time())
         self._status = Status(State.RUNNING)
         for name, address in self.addresses().items():
             _log.info("entrypoint {name} listens on {address}", name=name, address=_show(address))

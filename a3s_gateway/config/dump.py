@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 from a3s_gateway.config.schema import (
@@ -11,6 +12,7 @@ from a3s_gateway.config.schema import (
     Key,
     ListKind,
     MapKind,
+    NamedKind,
     PluginKind,
     ScalarKind,
     Section,
@@ -31,6 +33,22 @@ def dump(section: Section) -> dict[str, Json]:
         key.name: _value(key, getattr(section, key.attribute))
         for key in schema(type(section)).values()
     }
+
+
+def dump_in_pieces(section: Section) -> Generator[None, None, dict[str, Json]]:
+    """Return what `dump` does, and yield between named blocks: there may be thousands."""
+    whole: dict[str, Json] = {}
+    for key in schema(type(section)).values():
+        value = getattr(section, key.attribute)
+        if not isinstance(key.kind, NamedKind | PluginKind):
+            whole[key.name] = _value(key, value)
+            continue
+        blocks: dict[str, Json] = {}
+        for name, each in value.items():
+            blocks[name] = _named_block(key, each)
+            yield
+        whole[key.name] = blocks
+    return whole
 
 
 def _value(key: Key, value: Any) -> Json:
@@ -54,6 +72,8 @@ def _blocks(key: Key, value: Any) -> Json:
             return dump(value)
         case BlocksKind():
             return [dump(each) for each in value]
-        case PluginKind():
-            return {name: dump(each) | dump(each.config) for name, each in value.items()}
-    return {name: dump(each) for name, each in value.items()}
+    return {name: _named_block(key, each) for name, each in value.items()}
+
+
+def _named_block(key: Key, block: Any) -> Json:
+    return dump(block) | dump(block.config) if isinstance(key.kind, PluginKind) else dump(block)

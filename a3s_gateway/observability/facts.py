@@ -63,18 +63,7 @@ class Outcomes(Protocol):
         """When one last succeeded, or the gateway started."""
 
 
-@frozen
-class NeverReloaded:
-    """The outcomes of a gateway that has only been started."""
-
-    last_success_at: float = 0.0
-    succeeded: int = 0
-    failed: int = 0
-    is_last_successful: bool = True
-    last_at: float = 0.0
-
-
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Facts:
     """
     The gateway's counters, by the names of the configuration that is in force.
@@ -99,7 +88,7 @@ class Facts:
     connections: Mapping[str, int] = field(factory=dict)
     unrouted: Mapping[str, RouteCounters] = field(factory=dict)
     ledger: Ledger = field(factory=Ledger)
-    reloads: Outcomes = field(factory=NeverReloaded)
+    reloads: Outcomes
     lost_lines: int = 0
 
     def counters(self) -> Sequence[RouteCounters]:

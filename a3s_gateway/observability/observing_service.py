@@ -9,8 +9,9 @@ from random import random
 from time import monotonic, time
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThreadPool
 
 from a3s_gateway.config.observability import AccessLogConfig
@@ -44,15 +45,55 @@ class Observing(MultiService):
     config: AccessLogConfig
     _observers: dict[str, ExchangeObserver] = field(factory=dict, init=False)
     _access_log: AccessLogService | None = field(default=None, init=False)
+    _ending: dict[AccessLogService, Deferred[None]] = field(factory=dict, init=False)
+    _lost_before: int = field(default=0, init=False)  # lines, by access logs that have ended
     ledger: Ledger = field(factory=Ledger, init=False)
 
     def __attrs_post_init__(self) -> None:
         super().__init__()
         self.setName("observability")
         if self.config.enabled:
-            in_thread = partial(deferToThreadPool, self.reactor, self.reactor.getThreadPool())
-            self._access_log = AccessLogService(Output(self.config.path), self.reactor, in_thread)
+            self._access_log = self._make_log(self.config)
             self._access_log.setServiceParent(self)
+
+    async def prepare(self, config: AccessLogConfig) -> LogChange:
+        """Open the access log of another configuration, if it is another; raises `OSError`."""
+        log = self._access_log
+        if not config.enabled:
+            log = None
+        elif log is None or config.path != self.config.path:
+            log = self._make_log(config)
+            log.startService()
+        return LogChange(self, config, log)
+
+    def put_in_force(self, config: AccessLogConfig, log: AccessLogService | None) -> None:
+        """Log by another configuration from now on; what was noted so far goes the old way."""
+        self.flush()
+        former, self._access_log, self.config = self._access_log, log, config
+        for observer in self._observers.values():
+            observer.line, observer.write = self._way()
+        if log is former:
+            return
+        if log is not None:
+            log.setServiceParent(self)
+        if former is not None:
+            ending = former.disownServiceParent()
+            if ending is not None:
+                self._ending[former] = ending
+                ending.addBoth(self._has_ended, former)
+
+    def is_in_force(self, log: AccessLogService | None) -> bool:
+        """Tell whether lines go there."""
+        return log is self._access_log
+
+    def stopService(self) -> Deferred[Any]:
+        """Write what is there, and close."""
+        return DeferredList([super().stopService(), *self._ending.values()])
+
+    def _has_ended(self, result: object, log: AccessLogService) -> object:
+        del self._ending[log]
+        self._lost_before += log.dropped
+        return result
 
     def observer_for(self, name: str) -> ExchangeObserver:
         """Return the observer of an entrypoint; a reload finds the one that is there."""
@@ -79,16 +120,20 @@ class Observing(MultiService):
         services = snapshot.services if snapshot else {}
         self.ledger.settle({*services, *(route.service for route in routes)})
         return Facts(
-            version,
-            routes,
-            services,
-            snapshot.pools if snapshot else {},
-            connections,
-            {name: each.unrouted for name, each in self._observers.items()},
-            self.ledger,
-            reloads,
-            self._access_log.dropped if self._access_log is not None else 0,
+            version=version,
+            routes=routes,
+            services=services,
+            pools=snapshot.pools if snapshot else {},
+            connections=connections,
+            unrouted={name: each.unrouted for name, each in self._observers.items()},
+            ledger=self.ledger,
+            reloads=reloads,
+            lost_lines=self._lost(),
         )
+
+    def _lost(self) -> int:
+        logs = [*self._ending, *([self._access_log] if self._access_log is not None else [])]
+        return self._lost_before + sum(each.dropped for each in logs)
 
     def reopen(self) -> None:
         """Go on in a new file, for log rotation."""
@@ -96,15 +141,38 @@ class Observing(MultiService):
             self._access_log.reopen()
 
     def _make(self) -> ExchangeObserver:
-        line: Line | None = None
-        write: Callable[[str], None] = _nowhere
-        if self._access_log is not None:
-            config = self.config
-            line = AccessLogFormat(config.format, config.fields, config.sample).compile(random)
-            write = self._access_log.write
-        observer = ExchangeObserver(RouteCounters(), line, write, monotonic, time)
+        observer = ExchangeObserver(RouteCounters(), *self._way(), monotonic, time)
         observer.alarm = timers_for(self.reactor).timer(observer.flush)
         return observer
+
+    def _way(self) -> tuple[Line | None, Callable[[str], None]]:
+        if self._access_log is None:
+            return None, _nowhere
+        config = self.config
+        line = AccessLogFormat(config.format, config.fields, config.sample).compile(random)
+        return line, self._access_log.write
+
+    def _make_log(self, config: AccessLogConfig) -> AccessLogService:
+        in_thread = partial(deferToThreadPool, self.reactor, self.reactor.getThreadPool())
+        return AccessLogService(Output(config.path), self.reactor, in_thread)
+
+
+@frozen(eq=False)
+class LogChange:
+    """A `Prepared` change of the access log: the file of the next one is open."""
+
+    observing: Observing
+    config: AccessLogConfig
+    log: AccessLogService | None
+
+    def commit(self) -> None:
+        """Log there, and by these settings."""
+        self.observing.put_in_force(self.config, self.log)
+
+    def undo(self) -> None:
+        """Close what was opened."""
+        if self.log is not None and not self.observing.is_in_force(self.log):
+            self.log.stopService()
 
 
 def cannot_open(config: AccessLogConfig, error: OSError) -> Diagnostic:

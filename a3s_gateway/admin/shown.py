@@ -1,0 +1,101 @@
+"""What the admin API needs to know of a gateway, and the JSON it makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Protocol
+
+from a3s_gateway.config.model import GatewayConfig
+from a3s_gateway.config.router import RouterConfig
+from a3s_gateway.config.schema import Json
+from a3s_gateway.dataplane import Route
+from a3s_gateway.observability.metrics import Metrics
+from a3s_gateway.router.table import Entry
+from a3s_gateway.runtime.compile import Snapshot
+from a3s_gateway.service.backend import Backend
+
+
+class Health(Protocol):
+    """A glance at the gateway; see `gateway.Health`."""
+
+    @property
+    def state(self) -> StrEnum:
+        """Where it is in its life."""
+
+    @property
+    def uptime_secs(self) -> float:
+        """Seconds since the end of the start."""
+
+    @property
+    def active_connections(self) -> int:
+        """Clients."""
+
+    @property
+    def total_requests(self) -> int:
+        """Since the start."""
+
+
+class Shown(Protocol):
+    """The gateway as far as the API shows it."""
+
+    @property
+    def version(self) -> str:
+        """Of the program."""
+
+    def config(self) -> GatewayConfig:
+        """Return the configuration in force."""
+
+    def health(self) -> Health:
+        """Return how it is doing."""
+
+    def metrics(self) -> Metrics:
+        """Return its metrics."""
+
+    def find_snapshot(self) -> Snapshot | None:
+        """Return what is compiled and in force; None before the start."""
+
+
+def routes(config: GatewayConfig, snapshot: Snapshot) -> Iterator[dict[str, Json]]:
+    """Describe the routers in the order in which they are tried."""
+    entries: dict[str, Entry[Route]] = {}
+    for resource in snapshot.resources.values():
+        entries |= {entry.name: entry for entry in resource.routes.entries()}
+    for entry in sorted(entries.values(), key=lambda entry: entry.order):
+        router = config.routers.get(entry.name)
+        if router is not None:
+            yield route(router)
+
+
+def route(router: RouterConfig) -> dict[str, Json]:
+    """Describe one router."""
+    return {
+        "name": router.name,
+        "rule": router.rule,
+        "service": router.service,
+        "entrypoints": list(router.entrypoints),
+        "middlewares": list(router.middlewares),
+        "priority": router.priority,
+    }
+
+
+def service(name: str, config: GatewayConfig, backends: tuple[Backend, ...]) -> dict[str, Json]:
+    """Describe one service."""
+    balancing = config.services[name].load_balancer
+    return {
+        "name": name,
+        "strategy": balancing.strategy if balancing is not None else None,
+        "backends_total": len(backends),
+        "backends_healthy": sum(each.available for each in backends),
+        "backends": [backend(each) for each in backends],
+    }
+
+
+def backend(backend: Backend) -> dict[str, Json]:
+    """Describe one server of a service."""
+    return {
+        "url": backend.url,
+        "weight": backend.weight,
+        "healthy": backend.available,
+        "active_connections": backend.in_flight,
+    }
