@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from a3s_gateway.config.apart import read_apart
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.gateway import BindError, Gateway, State, obstacles, settle_memory
@@ -49,7 +50,7 @@ def load(path: str) -> GatewayConfig:
         ConfigError: With all its faults, also those of the files it names.
 
     """
-    config = GatewayConfig.from_file(path)
+    config = read_apart(path)
     if faults := obstacles(config):
         raise ConfigError((*config.warnings, *faults), config.sources)
     if config.warnings:

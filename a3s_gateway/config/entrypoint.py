@@ -121,7 +121,7 @@ class EntrypointConfig(Section):
     tls: TlsConfig | None = block(TlsConfig, "Encrypts the connections.", default=None)
     max_connections: int | None = key(
         integer(1),
-        "Connections open at the same time; further ones are closed at once. None: no limit.",
+        "Connections open at the same time; further ones wait. None: no limit.",
         default=None,
         example="10000",
     )

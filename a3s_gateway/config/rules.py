@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -11,7 +12,7 @@ from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.router.rule import RuleError, parse
 
 Protocol = Literal["http", "tcp", "udp"]
-_TCP_MATCHERS = ("HostSNI", "ALPN")
+_TCP_MATCHER = re.compile(r"\b(?:HostSNI|HostSNIRegexp|ALPN)\s*\(", re.IGNORECASE)
 
 
 def protocol_of(router: RouterConfig, entrypoints: Mapping[str, EntrypointConfig]) -> Protocol:
@@ -23,7 +24,18 @@ def protocol_of(router: RouterConfig, entrypoints: Mapping[str, EntrypointConfig
     for name in router.entrypoints:
         if name in entrypoints:
             return entrypoints[name].protocol
-    return "tcp" if any(f"{name}" in router.rule for name in _TCP_MATCHERS) else "http"
+    if _is_rule(router.rule, "http"):
+        return "http"
+    is_tcp = _is_rule(router.rule, "tcp") or _TCP_MATCHER.search(router.rule)
+    return "tcp" if is_tcp else "http"
+
+
+def _is_rule(text: str, protocol: Literal["http", "tcp"]) -> bool:
+    try:
+        parse(text, protocol)
+    except RuleError:
+        return False
+    return True
 
 
 def check_rule(router: RouterConfig, protocol: Protocol) -> Diagnostic | None:
