@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import frozen
 
@@ -26,6 +27,8 @@ from a3s_gateway.config.kinds import (
 from a3s_gateway.config.schema import Mistake, Section, block, blocks, key, keys, mapping
 
 Strategy = Literal["round-robin", "weighted", "least-connections", "random", "p2c"]
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
+_OF_THE_MESSAGE: Final = ("host", "connection", "content-length", "transfer-encoding", "upgrade")
 STRATEGY = choice("round-robin", "weighted", "least-connections", "random", "p2c")
 
 
@@ -74,9 +77,19 @@ class HealthCheckConfig(Section):
     )
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Refuse a path that no request could have."""
+        """Refuse what no request could have."""
         if self.path is not None and not self.path.startswith("/"):
             yield Mistake("path", f'"path" must begin with "/", not "{self.path}"')
+        for name in ("path", "host"):
+            if not _VISIBLE.fullmatch(getattr(self, name) or "/"):
+                yield Mistake(name, f'"{name}" must have visible ASCII characters only')
+        for name, value in self.headers.items():
+            if name.lower() in _OF_THE_MESSAGE:
+                yield Mistake(
+                    "headers", f'"headers" cannot have "{name}", which is written for you'
+                )
+            elif not value.isascii():
+                yield Mistake("headers", f'the value of "{name}" must have ASCII characters only')
 
 
 @frozen(kw_only=True)
