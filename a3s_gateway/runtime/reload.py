@@ -36,7 +36,7 @@ class Reloads:
     last_error: str = ""
 
 
-class Change(Protocol):
+class Prepared(Protocol):
     """A part of the gateway, ready to change: it can do so in no time, and cannot fail."""
 
     def commit(self) -> None:
@@ -46,9 +46,9 @@ class Change(Protocol):
         """Give back what was opened for it."""
 
 
-async def prepare_all(steps: Iterable[Callable[[], Awaitable[Change]]]) -> list[Change]:
+async def prepare_all(steps: Iterable[Callable[[], Awaitable[Prepared]]]) -> list[Prepared]:
     """Make every part ready; if one cannot be, undo those that are, and raise why."""
-    ready: list[Change] = []
+    ready: list[Prepared] = []
     try:
         for step in steps:
             ready.append(await step())  # noqa: PERF401 - the list is needed if a step fails
