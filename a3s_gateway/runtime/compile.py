@@ -7,9 +7,9 @@ builds looks nothing up by name while traffic flows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from random import random
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from attrs import define, frozen
 
@@ -33,10 +33,14 @@ from a3s_gateway.router.expression import rule_length
 from a3s_gateway.router.rule import parse
 from a3s_gateway.router.table import Entry, RouteTable
 from a3s_gateway.runtime.generation import Generation
+from a3s_gateway.runtime.reload import finish
 from a3s_gateway.service.backend import Backend, Watch
 from a3s_gateway.service.balancer import balancer_for
 from a3s_gateway.service.health import Probe
 from a3s_gateway.service.outliers import Outliers
+
+T = TypeVar("T")
+V = TypeVar("V")
 
 
 class OriginMaker(Protocol):
@@ -93,40 +97,43 @@ class Compiler:
             ValueError: A file that the configuration names cannot be used.
 
         """
+        return finish(self.steps(config, generation))
+
+    def steps(
+        self, config: GatewayConfig, generation: Generation
+    ) -> Generator[None, None, Snapshot]:
+        """Do what `compile` does, and yield wherever traffic may have its turn."""
         # 1  A service is a balancer over its servers; all its routers share it.
-        upstreams = {
-            name: self._upstream(service, generation) for name, service in config.services.items()
-        }
+        upstreams = yield from _each(
+            config.services, lambda service: self._upstream(service, generation)
+        )
         services = {name: upstream for name, (upstream, _) in upstreams.items()}
         health = tuple(outliers for _, outliers in upstreams.values())
         # 2  What a router may name: the services, and what the gateway provides itself.
         handlers: dict[str, Handler] = {name: each.handle for name, each in services.items()}
         handlers |= {name: make(self.wall) for name, make in INTERNAL.items()}
         # 3  A middleware is one however many routers name it, and so is what it remembers.
-        middlewares = {
-            name: self._middleware(each, config) for name, each in config.middlewares.items()
-        }
+        middlewares = yield from _each(
+            config.middlewares, lambda middleware: self._middleware(middleware, config)
+        )
         # 4  A route is its middlewares around its service.
-        routes = {
-            name: self._route(router, handlers, middlewares, generation)
-            for name, router in config.routers.items()
-        }
+        routes = yield from _each(
+            config.routers, lambda router: self._route(router, handlers, middlewares, generation)
+        )
         # 5  An entrypoint has a table of the routers that name it, or name none.
-        entries = {name: _entry(config.routers[name], route) for name, route in routes.items()}
-        resources = {
-            name: EntrypointResource(
-                name,
-                generation,
-                self.observer_for(name),
-                RouteTable.build(
+        entries = yield from _each(
+            config.routers, lambda router: _entry(router, routes[router.name])
+        )
+        resources = {}
+        for name, entrypoint in config.entrypoints.items():
+            if entrypoint.protocol == "http":
+                table = yield from RouteTable.steps(
                     entries[each.name]
                     for each in config.routers.values()
                     if name in each.entrypoints or not each.entrypoints
-                ),
-            )
-            for name, entrypoint in config.entrypoints.items()
-            if entrypoint.protocol == "http"
-        }
+                )
+                observer = self.observer_for(name)
+                resources[name] = EntrypointResource(name, generation, observer, table)
         backends = {name: tuple(each.origins) for name, each in services.items()}
         pools = {b: origin.pool for each in services.values() for b, origin in each.origins.items()}
         return Snapshot(generation, resources, routes, backends, pools, health)
@@ -207,6 +214,14 @@ class Compiler:
             lambda: self.ledger.open(router.service),
         )
         return Route(router.name, router.service, handler, counters)
+
+
+def _each(sections: Mapping[str, T], make: Callable[[T], V]) -> Generator[None, None, dict[str, V]]:
+    made = {}
+    for name, section in sections.items():
+        made[name] = make(section)
+        yield
+    return made
 
 
 def _entry(router: RouterConfig, route: Route) -> Entry[Route]:
