@@ -67,7 +67,8 @@ class Task(Generic[T]):
     Args:
         coroutine: What to run; `start` runs it to its first wait.
         on_result: Called with the returned value.
-        on_error: Called with what it raised. Neither is called after `cancel`.
+        on_error: Called with what it raised, or what `on_result` did. Neither is called after
+            `cancel`.
 
     """
 
@@ -99,7 +100,7 @@ class Task(Generic[T]):
             self._running = False
             if self._coroutine is not None:
                 self._coroutine = None
-                self._on_result(stop.value)
+                self._finish(stop.value)
             return
         except BaseException as raised:  # noqa: BLE001 - handed to whoever started the task
             self._running = False
@@ -121,6 +122,13 @@ class Task(Generic[T]):
             waited_for.addCallbacks(self._fired, self._broke)
 
     start = step
+
+    def _finish(self, value: T) -> None:
+        """Hand the value on; what is raised there must not reach whoever was waited for."""
+        try:
+            self._on_result(value)
+        except Exception as error:  # noqa: BLE001 - handed to whoever started the task
+            self._on_error(error)
 
     def cancel(self) -> None:
         """

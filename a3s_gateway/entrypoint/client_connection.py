@@ -86,6 +86,9 @@ class ClientConnection(Protocol):
         if self._discarded > MAX_LINGER:
             self.transport.abortConnection()
 
+    def stopProducing(self) -> None:
+        """Hear from the transport that the connection is gone; `connectionLost` does the rest."""
+
     # -- Source of the request's body
 
     def pause(self) -> None:

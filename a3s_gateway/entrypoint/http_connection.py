@@ -217,7 +217,6 @@ class HttpConnection(ClientConnection):
         data = b"" if request.method == "HEAD" else body.take()
         exchange.first_byte_at = monotonic()
         exchange.bytes_out = len(data)
-        self._is_head_sent = True
         self._response_body = body
         if body.is_complete or request.method == "HEAD":
             head, data = codec.send_whole(
@@ -237,6 +236,7 @@ class HttpConnection(ClientConnection):
 
     def _write(self, head: bytes, data: bytes) -> None:
         """Write both as one, without copying much."""
+        self._is_head_sent = True
         if len(data) > LITTLE:
             self.transport.writeSequence((head, data))
         else:
@@ -253,7 +253,10 @@ class HttpConnection(ClientConnection):
         if not isinstance(error, GatewayError):
             _log.failure("{method} {path} failed", method=request.method, path=request.path)
             error = GatewayError("INTERNAL", repr(error))
-        self._answered(to_response(error, request))
+        if self._is_head_sent:
+            self.fail(error)
+        else:
+            self._answered(to_response(error, request))
 
     # -- Sink of the response's body
 
@@ -296,9 +299,6 @@ class HttpConnection(ClientConnection):
             self._response_body.resume()
         elif self._is_cycle_over and not self._is_pumping:
             self._pump(self._next_cycle())
-
-    def stopProducing(self) -> None:
-        """Hear from the transport that the connection is gone; `connectionLost` does the rest."""
 
     # -- the end of an exchange
 

@@ -268,3 +268,16 @@ def test_a_waiter_that_nobody_awaits_raises_nothing() -> None:
     assert waiter.is_set
     with pytest.raises(ValueError, match=r"\A\Z"):
         waiter.__await__().send(None)
+
+
+def test_what_is_done_with_the_result_may_fail_too() -> None:
+    """It is handed to who started the task, and not raised into who resolved the waiter."""
+    waiter: Waiter[int] = Waiter()
+    errors: list[BaseException] = []
+
+    def refuse(_value: object) -> None:
+        raise ZeroDivisionError
+
+    Task(wait(waiter, []), refuse, errors.append).start()
+    waiter.resolve(1)
+    assert [type(error) for error in errors] == [ZeroDivisionError]
