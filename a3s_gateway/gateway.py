@@ -32,6 +32,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from a3s_gateway import __version__
+from a3s_gateway.admin.admin_service import AdminService
+from a3s_gateway.admin.resources import Api
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.effects import Effects
@@ -122,10 +124,15 @@ class Gateway(MultiService):
         self._observing = Observing(reactor, config.access_log)
         self._health = HealthChecks(reactor)
         self._entrypoints = Entrypoints(reactor, stock_transports)
+        self._effects = Effects.on(reactor)
+        self._api = Api(self, lambda: self._effects.sleep(0), monotonic)
+        self._admin = AdminService(reactor, self._api)
         self._generation: Generation | None = None
         self._snapshot: Snapshot | None = None
 
     # -- what it says of itself
+
+    version = __version__
 
     def config(self) -> GatewayConfig:
         """Return the configuration in force."""
@@ -157,6 +164,14 @@ class Gateway(MultiService):
     def addresses(self) -> dict[str, Any]:
         """Return where each entrypoint really listens: port 0 has become a number."""
         return self._entrypoints.addresses
+
+    def admin_address(self) -> Any:
+        """Return where the admin API really listens; None if it does not."""
+        return self._admin.address
+
+    def find_snapshot(self) -> Snapshot | None:
+        """Return what is compiled and in force; None before the start."""
+        return self._snapshot
 
     def snapshot(self) -> Snapshot:
         """Return what is compiled and in force; raises `RuntimeError` before the start."""
@@ -208,7 +223,7 @@ class Gateway(MultiService):
             Origins.on(self._reactor, stock=self._stock),
             self._observing.observer_for,
             self._report,
-            Effects.on(self._reactor),
+            self._effects,
             time,
             self._observing.ledger,
             self._health.watch,
@@ -223,6 +238,8 @@ class Gateway(MultiService):
             raise ConfigError([fault], config.sources) from error
         self._health.setServiceParent(self)
         self._health.put_in_force(self._snapshot.health)
+        self._admin.setServiceParent(self)
+        await self._admin.open(config)
         self._entrypoints.setServiceParent(self)
         await self._entrypoints.open(config, self._snapshot.resources)
 
@@ -293,7 +310,7 @@ class Gateway(MultiService):
             generation.retire()
         if self.running:
             await super().stopService()
-        for part in (self._entrypoints, self._health, self._observing):
+        for part in (self._entrypoints, self._admin, self._health, self._observing):
             if part.parent is self:
                 part.disownServiceParent()
 

@@ -397,6 +397,7 @@ class GatewayTestCase(TestCase):
         more: str = "",
         logged: bool = False,
         shutdown_timeout: str = "0s",
+        admin: str = "enabled = false",
     ) -> Gateway:
         """Start a gateway with one entrypoint and one service of these servers."""
         servers = "\n".join(f'servers {{ url = "{url}" }}' for url in urls)
@@ -410,6 +411,7 @@ class GatewayTestCase(TestCase):
             {more}
             access_log {{ enabled = {str(logged).lower()}
               path = "{self.log}" }}
+            admin {{ {admin} }}
             shutdown_timeout_secs = "{shutdown_timeout}"
         """
         gateway = Gateway(GatewayConfig.from_text(text), reactor, stock_transports=self.stock)

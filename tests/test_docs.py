@@ -332,6 +332,7 @@ def serving(folder: Path, config: str) -> Generator[int]:
     """Serve a text of the docs on a free port of loopback; gives the port."""
     text, changed = re.subn(r'"0\.0\.0\.0:8080"', '"127.0.0.1:0"', config)
     assert changed == 1
+    text += "" if "admin {" in text else "admin {\n  enabled = false\n}\n"
     (folder / "served.hcl").write_text(text, encoding="utf-8")
     program = ("a3s-gateway", "--config", "served.hcl")
     with running(folder, *program, stream="stderr", port=r"listens on 127\.0\.0\.1:(\d+)\n") as at:
@@ -420,6 +421,7 @@ def test_the_program_of_the_readme_runs(folder: Path) -> None:
     (folder / "program.py").write_text(block.text.replace(wait, tell + wait), encoding="utf-8")
     text = (folder / "gateway.hcl").read_text(encoding="utf-8")
     text = text.replace("0.0.0.0:8080", "127.0.0.1:0")
+    text += "admin {\n  enabled = false\n}\n"
     (folder / "gateway.hcl").write_text(text, encoding="utf-8")
     with running(folder, sys.executable, "program.py", stream="stdout", port=r"^(\d+)\n") as port:
         status, _ = ask(port, "/")

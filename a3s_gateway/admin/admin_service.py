@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
@@ -183,6 +183,13 @@ class AdminService(Service):
 
         """
         (await self.prepare(config)).commit()
+        if self.address is not None:
+            address = evolve(config.admin.address, port=getattr(self.address, "port", 0))
+            _log.info(
+                "the admin API answers at {address}{prefix}",
+                address=address,
+                prefix=config.admin.path_prefix,
+            )
 
     async def prepare(self, config: GatewayConfig) -> AdminChange:
         """Open what another configuration needs; raises what `open` does."""

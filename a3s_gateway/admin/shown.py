@@ -39,9 +39,7 @@ class Health(Protocol):
 class Shown(Protocol):
     """The gateway as far as the API shows it."""
 
-    @property
-    def version(self) -> str:
-        """Of the program."""
+    version: str
 
     def config(self) -> GatewayConfig:
         """Return the configuration in force."""

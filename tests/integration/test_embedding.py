@@ -33,6 +33,9 @@ routers "all" {
 access_log {
   enabled = false
 }
+admin {
+  enabled = false
+}
 """
 
 

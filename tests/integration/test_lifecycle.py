@@ -209,8 +209,9 @@ class StartTests(GatewayTestCase):
             for index, address in enumerate(addresses)
         )
         router = 'routers "all" {\n rule = "PathPrefix(`/`)"\n service = "ping@internal"\n}'
+        log = more or "access_log { enabled = false }"
         return GatewayConfig.from_text(
-            f"{entrypoints}\n{router}\n{more or 'access_log { enabled = false }'}"
+            f"{entrypoints}\n{router}\n{log}\nadmin {{ enabled = false }}"
         )
 
     def made(self, config: GatewayConfig) -> Gateway:
@@ -400,7 +401,12 @@ class OrderTests(GatewayTestCase):
     async def test_it_is_a_child_like_any_other(self) -> None:
         """Its parts are named, and go with it."""
         gateway = await self.gateway()
-        assert [each.name for each in gateway] == ["observability", "health", "entrypoints"]
+        assert [each.name for each in gateway] == [
+            "observability",
+            "health",
+            "admin",
+            "entrypoints",
+        ]
         done: Deferred[None] = gateway.stopService()
         await done
         assert list(gateway) == []

@@ -43,6 +43,9 @@ routers "all" {
 access_log {
   path = "access.log"
 }
+admin {
+  enabled = false
+}
 shutdown_timeout_secs = 20
 """
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
