@@ -1,0 +1,278 @@
+"""Every key of the configuration has a function, or is refused: nothing is ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from a3s_gateway.config.middleware import MiddlewareConfig
+from a3s_gateway.config.model import GatewayConfig
+from a3s_gateway.config.observability import TracingConfig
+from a3s_gateway.config.schema import BlockKind, BlocksKind, NamedKind, PluginKind, Section, schema
+from a3s_gateway.hcl.diagnostics import Diagnostic
+from a3s_gateway.plugin import plugins
+from a3s_gateway.runtime.unavailable import unavailable
+
+WORKING = [
+    "entrypoints.address",
+    "entrypoints.max_connections",
+    "entrypoints.trusted_proxies",
+    "entrypoints.tls.cert_file",
+    "entrypoints.tls.key_file",
+    "entrypoints.tls.min_version",
+    "entrypoints.limits.max_head_bytes",
+    "entrypoints.limits.max_header_lines",
+    "entrypoints.limits.max_target_bytes",
+    "entrypoints.limits.max_trailer_bytes",
+    "entrypoints.limits.max_pipelined_bytes",
+    "entrypoints.timeouts.tls_handshake",
+    "entrypoints.timeouts.request_head",
+    "entrypoints.timeouts.request_body_idle",
+    "entrypoints.timeouts.keep_alive_idle",
+    "entrypoints.timeouts.write_idle",
+    "routers.entrypoints",
+    "routers.middlewares",
+    "routers.priority",
+    "services.load_balancer.strategy",
+    "services.load_balancer.servers.weight",
+    "services.load_balancer.health_check.path",
+    "services.load_balancer.health_check.interval",
+    "services.load_balancer.health_check.timeout",
+    "services.load_balancer.health_check.unhealthy_threshold",
+    "services.load_balancer.health_check.healthy_threshold",
+    "services.load_balancer.health_check.method",
+    "services.load_balancer.health_check.status",
+    "services.load_balancer.health_check.host",
+    "services.load_balancer.health_check.headers",
+    "services.load_balancer.health_check.port",
+    "services.load_balancer.passive_health.failures",
+    "services.load_balancer.passive_health.window",
+    "services.load_balancer.passive_health.ejection",
+    "services.load_balancer.passive_health.statuses",
+    "services.load_balancer.passive_health.max_ejected_percent",
+    "services.load_balancer.connect_timeout",
+    "services.load_balancer.request_timeout",
+    "services.load_balancer.stream_idle_timeout",
+    "services.load_balancer.stream_total_timeout",
+    "services.load_balancer.pool.max_idle_connections",
+    "services.load_balancer.pool.max_connections",
+    "services.load_balancer.pool.idle_timeout",
+    "services.load_balancer.tls.ca_file",
+    "services.load_balancer.tls.insecure_skip_verify",
+    "services.load_balancer.tls.server_name",
+    "services.load_balancer.tls.cert_file",
+    "services.load_balancer.tls.key_file",
+    "providers.file.directory",
+    "access_log.enabled",
+    "access_log.path",
+    "access_log.format",
+    "access_log.fields",
+    "access_log.sample",
+    "shutdown_timeout_secs",
+]
+
+# Refused by the model itself on an entrypoint that is not of their protocol, which is refused.
+OF_OTHER_PROTOCOLS = [
+    "entrypoints.tcp_allowed_ips",
+    "entrypoints.udp_session_timeout_secs",
+    "entrypoints.udp_max_sessions",
+]
+
+FILES = f'cert_file = "{__file__}"\n key_file = "{__file__}"'  # they only have to be there
+ACME = f"tls {{\n {FILES}"
+SERVERS = 'servers = [{ url = "http://a" }]'
+REVISIONS = (
+    f'revisions = [{{ name = "a", traffic_percent = 90, {SERVERS} }},'
+    f' {{ name = "b", traffic_percent = 10, {SERVERS} }}]'
+)
+TCP = (
+    'services "db" { load_balancer { servers = [{ url = "tcp://a:1" }] } }\n'
+    'routers "tcp" {\n service = "db"\n rule = "HostSNI(`*`)"\n}'
+)
+OTHER = 'services "other" { load_balancer { servers = [{ url = "http://b" }] } }'
+
+# By key or block: where it stands, what is written there, and how it is refused.
+REFUSED = {
+    "entrypoints.protocol": ("entrypoint", 'protocol = "tcp"', "TCP entrypoints"),
+    "entrypoints.tls.acme": (
+        "entrypoint",
+        'tls {\n acme = true\n acme_email = "a@b.c"\n}',
+        "certificates by ACME",
+    ),
+    "entrypoints.tls.acme_email": (
+        "entrypoint", f'{ACME}\n acme_email = "a@b.c"\n}}', "certificates by ACME",
+    ),
+    "entrypoints.tls.acme_domains": (
+        "entrypoint", f'{ACME}\n acme_domains = ["a.b"]\n}}', "certificates by ACME",
+    ),
+    "entrypoints.tls.acme_staging": (
+        "entrypoint", f"{ACME}\n acme_staging = false\n}}", "certificates by ACME",
+    ),
+    "entrypoints.tls.acme_storage_path": (
+        "entrypoint", f'{ACME}\n acme_storage_path = "/x"\n}}', "certificates by ACME",
+    ),
+    "routers.rule": ("more", TCP, "TCP routers"),
+    "routers.service": (
+        "more",
+        'routers "api" {\n rule = "Path(`/api`)"\n service = "api@internal"\n}',
+        "the admin API",
+    ),
+    "services.mirror": ("service", 'mirror {\n service = "other"\n}', "mirroring"),
+    "services.failover": ("service", 'failover {\n service = "other"\n}', "failover"),
+    "services.scaling": ("service", "scaling {\n}", "autoscaling"),
+    "services.revisions": ("service", REVISIONS, "revisions"),
+    "services.rollout": (
+        "service", f'{REVISIONS}\nrollout {{\n from = "a"\n to = "b"\n}}', "rollouts",
+    ),
+    "services.load_balancer.servers.url": (
+        "balancer", 'servers {\n url = "h2c://127.0.0.1:1"\n}', "servers by h2c",
+    ),
+    "services.load_balancer.sticky": (
+        "balancer", 'sticky {\n cookie = "c"\n}', "sticky sessions",
+    ),
+    "providers.file.watch": (
+        "more", "providers {\n file {\n watch = true\n }\n}", "reloading when a file changes",
+    ),
+    "providers.discovery": (
+        "more",
+        'providers {\n discovery {\n seeds = [{ url = "http://a" }]\n }\n}',
+        "the discovery provider",
+    ),
+    "providers.dns": ("more", "providers {\n dns {\n }\n}", "the dns provider"),
+    "providers.docker": ("more", "providers {\n docker {\n }\n}", "the docker provider"),
+    "providers.kubernetes": (
+        "more", "providers {\n kubernetes {\n }\n}", "the kubernetes provider",
+    ),
+    "admin": ("more", "admin {\n}", "the admin API"),
+    "tracing": ("more", "tracing {\n}", "tracing"),
+}  # fmt: skip
+
+
+def paths(section: type[Section], prefix: str = "") -> Iterator[str]:
+    """Name every key of the model; of what is refused as a whole, only the block."""
+    for name, key in schema(section).items():
+        path = f"{prefix}{name}"
+        match key.kind:
+            case PluginKind():
+                pass  # the keys are the plugins' own; see below
+            case BlockKind() | BlocksKind() | NamedKind() if path not in REFUSED:
+                yield from paths(key.kind.section, f"{path}.")
+            case _:
+                yield path
+
+
+def text(where: str = "", written: str = "") -> str:
+    part = {"entrypoint": "", "balancer": "", "service": "", "more": ""}
+    if where:
+        part[where] = written
+    servers = "" if "servers" in part["balancer"] else 'servers = [{ url = "http://127.0.0.1:1" }]'
+    return f"""
+entrypoints "web" {{
+  address = "127.0.0.1:8080"
+{part["entrypoint"]}
+}}
+routers "all" {{
+  rule = "PathPrefix(`/`)"
+  service = "backend"
+}}
+services "backend" {{
+  load_balancer {{
+{servers}
+{part["balancer"]}
+  }}
+{part["service"]}
+}}
+{OTHER}
+{part["more"]}
+"""
+
+
+def refused(where: str = "", written: str = "", *, has_limits: bool = True) -> list[Diagnostic]:
+    config = GatewayConfig.from_text(text(where, written), environ={})
+    return list(unavailable(config, has_limits=has_limits))
+
+
+def test_no_key_of_the_model_is_forgotten() -> None:
+    """Whoever adds a key makes it work, or has it refused until then."""
+    known = [*WORKING, *OF_OTHER_PROTOCOLS, *REFUSED]
+    assert len(known) == len(set(known))
+    assert sorted(paths(GatewayConfig)) == sorted(known)
+
+
+@pytest.mark.parametrize("path", REFUSED)
+def test_what_has_no_function_yet_is_refused_at_its_place(path: str) -> None:
+    """The caret stands where the key or the block was written."""
+    where, written, what = REFUSED[path]
+    fault = next(each for each in refused(where, written) if each.message.endswith(what))
+    assert fault.message == f"not yet available: {what}"
+    line = text(where, written).split("\n")[fault.span.line - 1]
+    assert path.rpartition(".")[2] in line
+    assert fault.hint
+
+
+def test_what_works_is_not_refused() -> None:
+    """Everything that is on the list of what works, written at once."""
+    entrypoint = (
+        'max_connections = 10\ntrusted_proxies = ["10.0.0.0/8"]\n'
+        f'tls {{\n {FILES}\n min_version = "1.3"\n acme = false\n}}\n'
+        'limits {\n max_head_bytes = "16KiB"\n}\ntimeouts {\n tls_handshake = "1s"\n}'
+    )
+    assert refused("entrypoint", entrypoint) == []
+    balancer = (
+        'strategy = "p2c"\nconnect_timeout = "1s"\nrequest_timeout = "1s"\n'
+        'stream_idle_timeout = "1s"\nstream_total_timeout = "1m"\npool {\n max_connections = 5\n}\n'
+        'tls {\n insecure_skip_verify = true\n server_name = "a"\n}\n'
+        'servers {\n url = "https://a"\n weight = 2\n}\nservers {\n url = "unix:/tmp/s"\n}'
+    )
+    assert refused("balancer", balancer) == []
+    more = (
+        'routers "who" {\n rule = "Path(`/`)"\n service = "whoami@internal"\n'
+        ' entrypoints = ["web"]\n priority = 5\n}\n'
+        'access_log {\n path = "x"\n fields = ["status"]\n sample = 0.5\n}\n'
+        "admin {\n enabled = false\n}\nproviders {\n file {\n watch = false\n }\n}\n"
+        "shutdown_timeout_secs = 1"
+    )
+    assert refused("more", more) == []
+
+
+@pytest.mark.parametrize("scheme", ["h2c", "ws", "wss"])
+def test_servers_that_nothing_can_be_forwarded_to_yet(scheme: str) -> None:
+    """The protocol is named."""
+    (fault,) = refused("balancer", f'servers {{\n url = "{scheme}://127.0.0.1:1"\n}}')
+    assert fault.message == f"not yet available: servers by {scheme}"
+
+
+def test_everything_is_told_in_one_run() -> None:
+    """Also what is wrong twice."""
+    more = "tracing {\n}\nadmin {\n}\nproviders {\n dns {\n }\n docker {\n }\n}"
+    assert len(refused("more", more)) == 4
+
+
+def test_what_a_program_sets_is_not_ignored_either() -> None:
+    """A configuration that was never text has no places, but the same faults."""
+    (fault,) = unavailable(GatewayConfig(tracing=TracingConfig(sample_ratio=0.5)))
+    assert fault.message == "not yet available: tracing"
+    assert unavailable(GatewayConfig()) == ()
+
+
+def test_limits_that_twisteds_own_transports_do_not_have() -> None:
+    """On a system without epoll they are refused, where they were asked for."""
+    written = 'max_connections = 10\ntimeouts {\n tls_handshake = "10s"\n}'
+    faults = refused("entrypoint", written, has_limits=False)
+    assert [fault.message.split(" on ")[0] for fault in faults] == [
+        "not yet available: max_connections",
+        "not yet available: tls_handshake",
+    ]
+    assert refused(has_limits=False) == []
+
+
+@pytest.mark.parametrize("name", sorted(plugins("middleware")))
+def test_middlewares_without_a_function_are_refused(name: str) -> None:
+    """By their type; a plugin that has one is not."""
+    plugin = plugins("middleware")[name]
+    middleware = MiddlewareConfig(name="m", type=name, config=Section())
+    faults = unavailable(GatewayConfig(middlewares={"m": middleware}))
+    assert [fault.message for fault in faults] == (
+        [] if plugin.build else [f'not yet available: middlewares of type "{name}"']
+    )
