@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 from attrs import frozen
@@ -226,3 +228,45 @@ def _answer(fault: Fault, text: str, request_id: str) -> Response:
     headers = Headers.of(_JSON_TYPE, ("X-Gateway-Error", fault.code))
     reason = "" if fault.status in _STANDARD else fault.text
     return Response(fault.status, headers, Body.of(body), reason, fault)
+
+
+_PAGE: Final = """\
+# Errors
+
+What the gateway answers itself, when no backend does. This page is generated from the table that
+the answers are made of.
+
+The code stands in the answer's `X-Gateway-Error` field and in its body, in the access log as
+`code`, and in the metric `gateway_errors_total`. The `request_id` is the one that the access log
+and the backends have, too. What went wrong inside is told in the application log only.
+
+```json
+{"error": "No route matched", "code": "NO_ROUTE", "request_id": "0f3c9d1e5b7a48d2a6c1e4f708b92d35"}
+```
+
+A gRPC client gets status 200 with the fields `grpc-status` and `grpc-message` instead, and no body.
+
+| code | status | gRPC | text | meaning |
+|---|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """Write the table for people: `docs/errors.md`."""
+    rows = [
+        f"| `{each.code}` | {each.status} | {grpc_status(each)} | {each.text} | {each.meaning} |\n"
+        for each in sorted(FAULTS.values(), key=lambda each: each.status)
+    ]
+    return _PAGE + "".join(rows)
+
+
+def main() -> None:
+    """Write the page where the command line says."""
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+    else:
+        sys.stdout.write(page())
+
+
+if __name__ == "__main__":
+    main()
