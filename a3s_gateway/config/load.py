@@ -116,7 +116,7 @@ class _Reading:
         if file is None or file.directory is None:
             return []
         try:
-            names = os.listdir(file.directory)  # noqa: PTH208  # text in, text out
+            paths = fragments_in(file.directory, body.span.path)
         except OSError as error:
             message = f'cannot read directory "{file.directory}": {error.strerror}'
             severity: Severity = "error"
@@ -125,13 +125,8 @@ class _Reading:
             span = file.span_of("directory")
             self.faults.append(Diagnostic(span, message, _REMEDY, severity))
             return []
-        paths = [os.path.join(file.directory, each) for each in sorted(names)]  # noqa: PTH118
         left_out = {path for path, text in self.instead.items() if text is None}
-        return [
-            path
-            for path in paths
-            if path not in left_out and _is_fragment(path, main=body.span.path)
-        ]
+        return [path for path in paths if path not in left_out]
 
     def finish(self, root: type[R], body: Body, check: Check[R]) -> R:
         values = Values(self._scope())
@@ -163,6 +158,13 @@ class _ProvidersOnly(Section):
     """As much of a configuration as says where the rest of it is."""
 
     providers: ProvidersConfig = block(ProvidersConfig, "", always=True)
+
+
+def fragments_in(directory: str, main: str) -> list[str]:
+    """List the files of a folder that belong to the configuration; raises `OSError`."""
+    names = sorted(os.listdir(directory))  # noqa: PTH208  # text in, text out
+    paths = (os.path.join(directory, each) for each in names)  # noqa: PTH118
+    return [path for path in paths if _is_fragment(path, main=main)]
 
 
 def _read_main(name: str) -> str:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import suppress
+from time import monotonic
 from typing import Any, BinaryIO, Final
 
 from attrs import define, field
@@ -14,10 +15,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from a3s_gateway.config import child, parcel
-from a3s_gateway.config.fragments import Reading, Texts
+from a3s_gateway.config.fragments import Reading, Texts, texts_of
+from a3s_gateway.config.model import GatewayConfig
+from a3s_gateway.runtime.reload import in_slices
 
 TIME_LIMIT: Final = 60.0  # seconds; a hundred thousand routers take 20
 MAX_ANSWER: Final = 512 * 1024 * 1024  # bytes; a hundred thousand routers take 60 MB
@@ -28,14 +32,24 @@ class ReadingError(Exception):
     """The process that read the configuration has not come to an end of it."""
 
 
-async def read_apart(reactor: Any, path: str, in_force: Texts) -> Generator[None, None, Reading]:
+async def read_apart(reactor: Any, config: GatewayConfig) -> Reading:
     """
-    Do what `read_again` does in a child process; what comes back is to be taken in by steps.
+    Read the files of the configuration in force again, as `read_again` does, in a child process.
 
     Raises:
+        ConfigError: They cannot be used.
         ReadingError: The child died, or took too long.
 
     """
+
+    async def rest() -> None:
+        await deferLater(reactor, 0)
+
+    steps = await _have_read(reactor, config.span.path, texts_of(config))
+    return await in_slices(steps, rest, monotonic)
+
+
+async def _have_read(reactor: Any, path: str, in_force: Texts) -> Generator[None, None, Reading]:
     with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as response:
         child.ask(path, in_force, request)
         request.seek(0)

@@ -1,0 +1,107 @@
+"""One configuration after another: made ready beside the one in force, then put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.task import deferLater
+
+from a3s_gateway.config.faults import ConfigError
+from a3s_gateway.config.model import GatewayConfig
+from a3s_gateway.entrypoint.entrypoints_service import Entrypoints
+from a3s_gateway.entrypoint.tls import certificate_faults
+from a3s_gateway.observability.observing_service import LogChange, Observing, cannot_open
+from a3s_gateway.service.health_service import HealthChecks
+
+from .compile import Compiler, Snapshot
+from .generation import Generation, StatePool
+from .reload import Prepared, in_slices, prepare_all
+from .unavailable import unavailable
+
+
+@frozen(eq=False)
+class Successor:
+    """A configuration that is ready to be put in force; then, or instead, call one of both."""
+
+    config: GatewayConfig
+    snapshot: Snapshot
+    generation: Generation
+    parts: Sequence[Prepared]
+
+    def commit(self) -> None:
+        """Put it in force; takes no time, and cannot fail."""
+        for part in self.parts:
+            part.commit()
+
+
+@frozen(eq=False)
+class Succession:
+    """
+    Prepares successors of the configuration in force.
+
+    Attributes:
+        pool: The state that generations share.
+        stock: Whether Twisted's own transports are used.
+
+    """
+
+    reactor: Any
+    stock: bool
+    pool: StatePool
+    observing: Observing
+    health: HealthChecks
+    entrypoints: Entrypoints
+
+    async def prepare(self, config: GatewayConfig, compiler: Compiler) -> Successor:
+        """
+        Check, compile, and open what is not open yet, without holding up traffic.
+
+        Raises:
+            ConfigError: It cannot be put in force; nothing has changed, nothing is left open.
+
+        """
+        if faults := unavailable(config, has_limits=not self.stock):
+            raise ConfigError(faults, config.sources)
+        if faults := certificate_faults(config):
+            raise ConfigError(faults, config.sources)
+        generation = Generation(self.pool)
+        try:
+            steps = compiler.steps(config, generation)
+            snapshot = await in_slices(steps, self._rest, monotonic)
+            parts = await prepare_all(
+                [
+                    lambda: self._prepare_log(config),
+                    lambda: self.entrypoints.prepare(config, snapshot.resources),
+                ]
+            )
+        except BaseException:
+            generation.retire()
+            raise
+        return Successor(config, snapshot, generation, [*parts, _Health(self.health, snapshot)])
+
+    async def _prepare_log(self, config: GatewayConfig) -> LogChange:
+        try:
+            return await self.observing.prepare(config.access_log)
+        except OSError as error:
+            fault = cannot_open(config.access_log, error)
+            raise ConfigError([fault], config.sources) from error
+
+    async def _rest(self) -> None:
+        await deferLater(self.reactor, 0)
+
+
+@frozen(eq=False)
+class _Health:
+    """Whose health is looked after from now on."""
+
+    health: HealthChecks
+    snapshot: Snapshot
+
+    def commit(self) -> None:
+        self.health.put_in_force(self.snapshot.health)
+
+    def undo(self) -> None:
+        """Have nothing to give back."""
