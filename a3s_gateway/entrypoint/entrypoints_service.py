@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from OpenSSL import SSL
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from a3s_gateway.config.address import Address
 from a3s_gateway.config.entrypoint import EntrypointConfig, LimitsConfig
@@ -43,6 +44,18 @@ _REMEDIES = {
 
 class BindError(ConfigError):
     """Addresses of entrypoints cannot be listened on."""
+
+
+@implementer(IStreamServerEndpoint)
+@frozen(eq=False)
+class LateEndpoint:
+    """Made when it is listened on: only then the name in its address has to be known."""
+
+    make: Callable[[], IStreamServerEndpoint]
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Make it, and listen there; a name that is not known is a failure like others."""
+        return maybeDeferred(lambda: self.make().listen(protocolFactory))
 
 
 @define(eq=False, slots=False)
@@ -132,7 +145,8 @@ class Entrypoints(MultiService):
             trust_in(entrypoint.trusted_proxies),
         )
         tls = context_of(entrypoint.tls) if entrypoint.tls is not None else None
-        return HttpEntrypoint(entrypoint, self._endpoint(entrypoint, tls), factory, tls)
+        endpoint = LateEndpoint(lambda: self._endpoint(entrypoint, tls))
+        return HttpEntrypoint(entrypoint, endpoint, factory, tls)
 
     def _endpoint(
         self, entrypoint: EntrypointConfig, tls: SSL.Context | None
