@@ -26,12 +26,15 @@ class AdminConfig(Section):
     path_prefix: str = key(WORD, "Where the API begins.", default="/api/gateway")
     token: str | None = key(
         WORD,
-        "Asked for as `Authorization: Bearer`. Required beyond loopback.",
+        "Asked for as `Authorization: Bearer`, but for `/livez` and `/readyz`. "
+        "Required beyond loopback.",
         default=None,
         secret=True,
         example='"${ADMIN_TOKEN}"',
     )
-    allowed_ips: tuple[Network, ...] = keys(NETWORK, "Who may connect; empty: everybody.")
+    allowed_ips: tuple[Network, ...] = keys(
+        NETWORK, "Who gets an answer other than 403; empty: everybody."
+    )
 
     def mistakes(self) -> Iterator[Mistake]:
         """Nobody unknown may see or reload the configuration."""

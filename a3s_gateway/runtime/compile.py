@@ -87,6 +87,7 @@ class Compiler:
     wall: Wall
     ledger: Ledger
     watch: Callable[[Outliers], Watch]
+    api: Handler
 
     def compile(self, config: GatewayConfig, generation: Generation) -> Snapshot:
         """
@@ -112,6 +113,7 @@ class Compiler:
         # 2  What a router may name: the services, and what the gateway provides itself.
         handlers: dict[str, Handler] = {name: each.handle for name, each in services.items()}
         handlers |= {name: make(self.wall) for name, make in INTERNAL.items()}
+        handlers["api@internal"] = self.api
         # 3  A middleware is one however many routers name it, and so is what it remembers.
         middlewares = yield from _each(
             config.middlewares, lambda middleware: self._middleware(middleware, config)

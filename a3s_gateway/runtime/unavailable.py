@@ -60,8 +60,6 @@ def _all(config: GatewayConfig, *, has_limits: bool) -> Iterator[Diagnostic]:
     for middleware in config.middlewares.values():
         yield from _of_middleware(middleware)
     yield from _of_providers(config.providers)
-    if config.admin.enabled and _is_asked_for(config, "admin"):
-        yield _fault(config.admin, "", "the admin API", "write admin { enabled = false }")
     if _is_asked_for(config, "tracing"):
         yield _fault(config.tracing, "", "tracing")
 
@@ -94,8 +92,6 @@ def _of_limits(entrypoint: EntrypointConfig) -> Iterator[Diagnostic]:
 def _of_router(router: RouterConfig, config: GatewayConfig) -> Iterator[Diagnostic]:
     if protocol_of(router, config.entrypoints) != "http":
         yield _fault(router, "rule", "TCP routers")
-    if router.service == "api@internal":
-        yield _fault(router, "service", "the admin API")
 
 
 def _of_service(service: ServiceConfig) -> Iterator[Diagnostic]:

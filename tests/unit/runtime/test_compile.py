@@ -24,6 +24,7 @@ from a3s_gateway.headers import EMPTY_HEADERS, Headers
 from a3s_gateway.http import Exchange, Handler, Request, Response
 from a3s_gateway.observability.counters import Ledger
 from a3s_gateway.plugin import Plugin, plugins
+from a3s_gateway.proxy.internal import ping
 from a3s_gateway.runtime.compile import Compiler, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool
 from a3s_gateway.service.backend import Backend, Lease
@@ -147,6 +148,7 @@ class World:
             wall=lambda: 0.0,
             ledger=self.ledger,
             watch=lambda _: Indifferent(),
+            api=ping(lambda: 0.0),
         )
         return compiler.compile(GatewayConfig.from_text(text), Generation(self.pool))
 

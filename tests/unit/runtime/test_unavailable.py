@@ -34,6 +34,7 @@ WORKING = [
     "routers.entrypoints",
     "routers.middlewares",
     "routers.priority",
+    "routers.service",
     "services.load_balancer.strategy",
     "services.load_balancer.servers.weight",
     "services.load_balancer.health_check.path",
@@ -64,6 +65,11 @@ WORKING = [
     "services.load_balancer.tls.cert_file",
     "services.load_balancer.tls.key_file",
     "providers.file.directory",
+    "admin.enabled",
+    "admin.address",
+    "admin.path_prefix",
+    "admin.token",
+    "admin.allowed_ips",
     "access_log.enabled",
     "access_log.path",
     "access_log.format",
@@ -113,11 +119,6 @@ REFUSED = {
         "entrypoint", f'{ACME}\n acme_storage_path = "/x"\n}}', "certificates by ACME",
     ),
     "routers.rule": ("more", TCP, "TCP routers"),
-    "routers.service": (
-        "more",
-        'routers "api" {\n rule = "Path(`/api`)"\n service = "api@internal"\n}',
-        "the admin API",
-    ),
     "services.mirror": ("service", 'mirror {\n service = "other"\n}', "mirroring"),
     "services.failover": ("service", 'failover {\n service = "other"\n}', "failover"),
     "services.scaling": ("service", "scaling {\n}", "autoscaling"),
@@ -144,7 +145,6 @@ REFUSED = {
     "providers.kubernetes": (
         "more", "providers {\n kubernetes {\n }\n}", "the kubernetes provider",
     ),
-    "admin": ("more", "admin {\n}", "the admin API"),
     "tracing": ("more", "tracing {\n}", "tracing"),
 }  # fmt: skip
 
@@ -230,7 +230,9 @@ def test_what_works_is_not_refused() -> None:
         'routers "who" {\n rule = "Path(`/`)"\n service = "whoami@internal"\n'
         ' entrypoints = ["web"]\n priority = 5\n}\n'
         'access_log {\n path = "x"\n fields = ["status"]\n sample = 0.5\n}\n'
-        "admin {\n enabled = false\n}\nproviders {\n file {\n watch = false\n }\n}\n"
+        'routers "api" {\n rule = "Path(`/api`)"\n service = "api@internal"\n}\n'
+        'admin {\n token = "t"\n allowed_ips = ["::1"]\n path_prefix = "/a"\n}\n'
+        "providers {\n file {\n watch = false\n }\n}\n"
         "shutdown_timeout_secs = 1"
     )
     assert refused("more", more) == []
@@ -245,8 +247,8 @@ def test_servers_that_nothing_can_be_forwarded_to_yet(scheme: str) -> None:
 
 def test_everything_is_told_in_one_run() -> None:
     """Also what is wrong twice."""
-    more = "tracing {\n}\nadmin {\n}\nproviders {\n dns {\n }\n docker {\n }\n}"
-    assert len(refused("more", more)) == 4
+    more = "tracing {\n}\nproviders {\n dns {\n }\n docker {\n }\n}"
+    assert len(refused("more", more)) == 3
 
 
 def test_what_a_program_sets_is_not_ignored_either() -> None:
