@@ -395,6 +395,17 @@ def test_colours_are_for_a_terminal(tmp_path: Path) -> None:
         os.close(its)
 
 
+@WAYS
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_it_is_there_at_once(way: Way, start: Callable[..., Program]) -> None:
+    """From nothing to the first answer it takes less than a second and a half of a processor."""
+    program = start(way)
+    assert status_of(program.port()) == 200
+    stat = Path(f"/proc/{program.process.pid}/stat").read_text().rpartition(")")[2].split()
+    used = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
+    assert used < 1.5
+
+
 # -- twistd's own
 
 
