@@ -96,6 +96,9 @@ class Origin(Protocol):
         """Send a request and return the response's head, its body to follow."""
 
 
+_NO_BACKEND = GatewayError("NO_HEALTHY_BACKEND")
+
+
 @define(eq=False)
 class Upstream:
     """The last step of a route: choose a backend, forward, hand the answer up."""
@@ -109,12 +112,13 @@ class Upstream:
         """Answer from a backend, or say why there is no answer."""
         exchange = request.exchange
         tried: tuple[Backend, ...] = ()
+        fault = _NO_BACKEND
         while True:
             # 7  The balancer chooses among those that are well and have not been tried.
             backend = self.balancer.pick(tried)
             # 8  None is left.
             if backend is None:
-                return to_response(GatewayError("NO_HEALTHY_BACKEND"), request)
+                return to_response(fault, request)
             exchange.backend = backend.url
             exchange.attempts += 1
             # 9  It counts as busy until the last byte of the answer is out.
@@ -126,12 +130,13 @@ class Upstream:
                 lease.failed(error)
                 lease.release()
                 self.report(backend, error)
+                # 11  Above here a fault is an answer like any other. But a backend that could not
+                # be connected to has not heard of the request: try another.
+                if not isinstance(error, UpstreamConnectError):
+                    return to_response(error, request)
                 tried += (backend,)
-                # One that could not be connected to has not heard of the request: try another.
-                if isinstance(error, UpstreamConnectError) and len(tried) < len(self.origins):
-                    continue
-                # 11  Above here a fault is an answer like any other.
-                return to_response(error, request)
+                fault = error
+                continue
             except BaseException:
                 lease.release()
                 raise
