@@ -20,22 +20,22 @@ it. A gateway is a service, too: `gateway.setServiceParent(application)` is all 
 
 from __future__ import annotations
 
-import gc
-from enum import StrEnum
 from time import monotonic, time
 from typing import Any
 
-from attrs import frozen
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from a3s_gateway import __version__
 from a3s_gateway.admin.admin_service import AdminService
+from a3s_gateway.admin.handler import api_handler
 from a3s_gateway.admin.resources import Api
 from a3s_gateway.config.faults import ConfigError
+from a3s_gateway.config.fragments import Reading
 from a3s_gateway.config.model import GatewayConfig
+from a3s_gateway.config.reading_service import read_apart
 from a3s_gateway.effects import Effects
 from a3s_gateway.entrypoint.entrypoints_service import BindError, Entrypoints
 from a3s_gateway.entrypoint.http_service import HttpEntrypoint
@@ -46,10 +46,15 @@ from a3s_gateway.observability.facts import Facts
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.observability.observing_service import Observing, cannot_open
 from a3s_gateway.observability.repeats import Repeats
+from a3s_gateway.provider.file_service import FileProvider
 from a3s_gateway.proxy.origins import Origins
 from a3s_gateway.runtime.compile import Compiler, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool
+from a3s_gateway.runtime.memory import settle_memory
 from a3s_gateway.runtime.reload import Reloads
+from a3s_gateway.runtime.reload_service import Around, Reloader
+from a3s_gateway.runtime.status import Health, State, Status
+from a3s_gateway.runtime.succession_service import Succession
 from a3s_gateway.runtime.unavailable import unavailable
 from a3s_gateway.service.backend import Backend
 from a3s_gateway.service.health_service import HealthChecks
@@ -58,34 +63,6 @@ from a3s_gateway.transport.endpoints import HAS_EPOLL
 __all__ = ["BindError", "Gateway", "Health", "State", "Status", "obstacles", "settle_memory"]
 
 _log = Logger()
-
-
-class State(StrEnum):
-    """Where the gateway is in its life."""
-
-    CREATED = "created"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-
-
-@frozen
-class Status:
-    """What `Gateway.state` tells; `last_error` is why the last start failed, if it did."""
-
-    state: State
-    last_error: str = ""
-
-
-@frozen
-class Health:
-    """A glance at a running gateway; `uptime_secs` counts from the end of the start."""
-
-    state: State
-    uptime_secs: float
-    active_connections: int
-    total_requests: int
 
 
 class Gateway(MultiService):
@@ -120,13 +97,14 @@ class Gateway(MultiService):
         self._waiters: list[Deferred[None]] = []
         self._pool = StatePool()
         self._repeats = Repeats()
-        self._reloads = Reloads()
         self._observing = Observing(reactor, config.access_log)
         self._health = HealthChecks(reactor)
         self._entrypoints = Entrypoints(reactor, stock_transports)
         self._effects = Effects.on(reactor)
-        self._api = Api(self, lambda: self._effects.sleep(0), monotonic)
+        self._api = Api(self, lambda: self._effects.sleep(0), monotonic, self.reload)
         self._admin = AdminService(reactor, self._api)
+        self._reloader = Reloader(self._read, self._change)
+        self._files = FileProvider(reactor, self.reload)
         self._generation: Generation | None = None
         self._snapshot: Snapshot | None = None
 
@@ -139,8 +117,9 @@ class Gateway(MultiService):
         return self._config
 
     def state(self) -> Status:
-        """Return where it is in its life."""
-        return self._status
+        """Return where it is in its life, and what went wrong last."""
+        status = self._status
+        return Status(status.state, status.last_error or self._reloader.outcomes.last_error)
 
     def health(self) -> Health:
         """Return how it is doing."""
@@ -155,7 +134,9 @@ class Gateway(MultiService):
     def facts(self) -> Facts:
         """Gather what metrics are made of; what was noted so far is counted."""
         connections = self._entrypoints.connections_by_name
-        return self._observing.facts(__version__, self._snapshot, connections, self._reloads)
+        return self._observing.facts(
+            __version__, self._snapshot, connections, self._reloader.outcomes
+        )
 
     def metrics(self) -> Metrics:
         """Make a collector for a registry of prometheus_client's."""
@@ -207,7 +188,7 @@ class Gateway(MultiService):
             self._is_over(Status(State.STOPPED, str(error)))
             raise
         self._started_at = monotonic()
-        self._reloads = Reloads(last_success_at=time())
+        self._reloader.outcomes = Reloads(last_success_at=time())
         self._status = Status(State.RUNNING)
         for name, address in self.addresses().items():
             _log.info("entrypoint {name} listens on {address}", name=name, address=_show(address))
@@ -219,17 +200,8 @@ class Gateway(MultiService):
         self._observing = Observing(self._reactor, config.access_log)
         self._entrypoints = Entrypoints(self._reactor, self._stock)
         self._health = HealthChecks(self._reactor)
-        compiler = Compiler(
-            Origins.on(self._reactor, stock=self._stock),
-            self._observing.observer_for,
-            self._report,
-            self._effects,
-            time,
-            self._observing.ledger,
-            self._health.watch,
-        )
         self._generation = Generation(self._pool)
-        self._snapshot = compiler.compile(config, self._generation)
+        self._snapshot = self._compiler().compile(config, self._generation)
         super().startService()  # from here on a child starts as soon as it is one
         try:
             self._observing.setServiceParent(self)
@@ -242,6 +214,21 @@ class Gateway(MultiService):
         await self._admin.open(config)
         self._entrypoints.setServiceParent(self)
         await self._entrypoints.open(config, self._snapshot.resources)
+        for part in (self._reloader, self._files):
+            part.setServiceParent(self)
+        self._files.watch(config)
+
+    def _compiler(self) -> Compiler:
+        return Compiler(
+            Origins.on(self._reactor, stock=self._stock),
+            self._observing.observer_for,
+            self._report,
+            self._effects,
+            time,
+            self._observing.ledger,
+            self._health.watch,
+            api_handler(self._api, time),
+        )
 
     def _report(self, backend: Backend, error: UpstreamError) -> None:
         backend.failures += 1
@@ -253,6 +240,39 @@ class Gateway(MultiService):
         _log.warn(
             "backend {url} failed: {error}{more}", url=backend.url, error=str(error), more=more
         )
+
+    # -- reload
+
+    def reload(self, config: GatewayConfig | None = None) -> Deferred[None]:
+        """
+        Put another configuration in force while traffic flows; the files', unless one is given.
+
+        Fires when it is in force, or a newer one that was asked for meanwhile. Fails with what
+        is wrong with it, which is logged, and stands in `state` and the metrics; then nothing
+        has changed.
+        """
+        return self._reloader.reload(config)
+
+    def during_reloads(self, around: Around) -> None:
+        """Have something different in the process while a reload is under way."""
+        self._reloader.around = around
+
+    async def _read(self) -> Reading:
+        return await read_apart(self._reactor, self._config)
+
+    async def _change(self, reading: Reading) -> None:
+        succession = Succession(
+            self._reactor, self._stock, self._pool,
+            self._observing, self._health, self._admin, self._entrypoints,
+        )  # fmt: skip
+        successor = await succession.prepare(reading.config, self._compiler())
+        # To the end of this function nothing else happens: no request sees one and the other.
+        former, self._generation = self._generation, successor.generation
+        self._config, self._snapshot = successor.config, successor.snapshot
+        successor.commit()
+        assert former is not None  # the gateway runs
+        former.retire()
+        self._files.watch(self._config, is_whole=reading.held_back is None)
 
     # -- stop
 
@@ -292,6 +312,8 @@ class Gateway(MultiService):
         failure: Failure | None = None
         _log.info("stopping")
         try:
+            for part in (self._files, self._reloader):
+                await maybeDeferred(part.disownServiceParent)
             await self._entrypoints.stop_accepting()
             await self._entrypoints.drain(self._config.shutdown_timeout_secs)
             self._observing.flush()
@@ -310,7 +332,8 @@ class Gateway(MultiService):
             generation.retire()
         if self.running:
             await super().stopService()
-        for part in (self._entrypoints, self._admin, self._health, self._observing):
+        parts = (self._files, self._reloader, self._entrypoints, self._admin, self._health)
+        for part in (*parts, self._observing):
             if part.parent is self:
                 part.disownServiceParent()
 
@@ -357,18 +380,6 @@ class Gateway(MultiService):
 def obstacles(config: GatewayConfig) -> tuple[Diagnostic, ...]:
     """Find all that would keep a valid configuration from being run, but for what is in use."""
     return (*unavailable(config, has_limits=HAS_EPOLL), *certificate_faults(config))
-
-
-def settle_memory() -> None:
-    """
-    Tell the garbage collector that what is there now stays; for whoever owns the process.
-
-    Requests make no cycles worth looking for often, and each full pass costs as many
-    milliseconds as the configuration has objects.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def _show(address: Any) -> str:

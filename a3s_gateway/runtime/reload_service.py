@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from time import time
 
 from attrs import define, evolve, field
@@ -18,6 +18,8 @@ from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.reading_service import ReadingError
 
 from .reload import Reloads
+
+Around = Callable[[], AbstractContextManager[None]]
 
 _EXPECTED = (ConfigError, ReadingError)  # what needs no traceback
 
@@ -41,9 +43,9 @@ class Reloader(Service):
 
     name = "control"
     read: Callable[[], Awaitable[Reading]]
-    change: Callable[[GatewayConfig], Awaitable[None]]
-    around: Callable[[], AbstractContextManager[None]]
-    outcomes: Reloads
+    change: Callable[[Reading], Awaitable[None]]
+    around: Around = nullcontext
+    outcomes: Reloads = field(factory=Reloads)
     _wanted: GatewayConfig | None = field(default=None, init=False)
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
     _current: Deferred[None] | None = field(default=None, init=False)
@@ -92,7 +94,7 @@ class Reloader(Service):
         try:
             with self.around():
                 reading = await self.read() if config is None else Reading(config)
-                await self.change(reading.config)
+                await self.change(reading)
         except CancelledError:
             return Failure(RuntimeError("the gateway stops"))
         except BaseException as error:  # noqa: BLE001 - whoever asked gets it

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.task import deferLater
 
+from a3s_gateway.admin.admin_service import AdminService
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.entrypoint.entrypoints_service import Entrypoints
@@ -53,6 +54,7 @@ class Succession:
     pool: StatePool
     observing: Observing
     health: HealthChecks
+    admin: AdminService
     entrypoints: Entrypoints
 
     async def prepare(self, config: GatewayConfig, compiler: Compiler) -> Successor:
@@ -74,6 +76,7 @@ class Succession:
             parts = await prepare_all(
                 [
                     lambda: self._prepare_log(config),
+                    lambda: self.admin.prepare(config),
                     lambda: self.entrypoints.prepare(config, snapshot.resources),
                 ]
             )
