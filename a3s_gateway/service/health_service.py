@@ -11,7 +11,6 @@ from attrs import define, field, frozen
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-from a3s_gateway.config.address import ServerUrl
 from a3s_gateway.config.balancing import HealthCheckConfig, UpstreamTlsConfig
 from a3s_gateway.errors import GatewayError
 from a3s_gateway.service.backend import Backend, Lease
@@ -57,9 +56,8 @@ class PassiveWatch:
 
 @frozen
 class Plan:
-    """All that a checker depends on: it goes on while this stays the same."""
+    """All that a checker of a backend depends on: it goes on while this stays the same."""
 
-    url: ServerUrl
     check: HealthCheckConfig
     tls: UpstreamTlsConfig | None
 
@@ -173,9 +171,8 @@ class HealthChecks(Service):
     def _check(
         self, outliers: Outliers, check: HealthCheckConfig, before: dict[Backend, Checker]
     ) -> None:
-        servers, tls = outliers.balancing.servers, outliers.balancing.tls
-        for backend, server, probe in zip(outliers.backends, servers, outliers.probes, strict=True):
-            plan = Plan(server.url, check, tls)
+        plan = Plan(check, outliers.balancing.tls)
+        for backend, probe in zip(outliers.backends, outliers.probes, strict=True):
             checker = before.get(backend)
             if checker is not None and checker.plan == plan:
                 del before[backend]

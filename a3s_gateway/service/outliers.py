@@ -96,8 +96,10 @@ class Outliers:
         Call it whenever something other than `attempted` has changed: a verdict of the probes,
         or who the servers are.
         """
+        if any(backend.is_standing for backend in self._members):
+            return None
         up = [backend for backend in self._members if backend.active.is_up]
-        if not up or any(backend.is_standing for backend in up):
+        if not up:
             return None
         backend = min(up, key=lambda each: each.outlier.until)
         _readmit(backend, now, Change.NEEDED)
