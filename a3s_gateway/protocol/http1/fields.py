@@ -11,10 +11,9 @@ from a3s_gateway.protocol.cache import TwoGenerations
 CACHED_LINES: Final = 4096  # per generation; with 256 bytes a line, 2 MiB at the most
 CACHED_LINE_SIZE: Final = 256  # bytes; longer ones seldom repeat
 
-# Never in a cache that connections share.
-_SECRET: Final = frozenset(
-    {"authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key"}
-)
+# Never in a cache that connections share: what is, or by its name may be, a credential. The
+# name of an API key's field is the user's choice.
+_SECRET: Final = re.compile("auth|cookie|key|token|secret|session|password|credential|signature")
 # RFC 9110 §6.5.1: fields that frame, route, authenticate or describe cannot come late.
 _NOT_IN_TRAILERS: Final = frozenset(
     {
@@ -51,7 +50,7 @@ def _learn(line: bytes) -> Header:
         raise RemoteProtocolError(_what_is_wrong(line))
     name = match[1].decode("ascii").lower()
     made = Header(name, match[2].decode("latin-1"), line + b"\r\n")
-    if len(line) <= CACHED_LINE_SIZE and made.kind != REQUEST_ID and name not in _SECRET:
+    if len(line) <= CACHED_LINE_SIZE and made.kind != REQUEST_ID and not _SECRET.search(name):
         _known.put(line, made)
     return made
 

@@ -79,3 +79,21 @@ def test_options_of_a_connection() -> None:
     for option in ("Host", "close, Content-Length", "transfer-encoding ", "Cookie"):
         with pytest.raises(RemoteProtocolError, match="nominates"):
             fields.connection_options(["keep-alive", option])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Authorization", "Cookie", "Set-Cookie", "X-API-Key", "X-Auth-Token", "X-Client-Secret"],
+)
+def test_credentials_are_not_kept_between_connections(name: str) -> None:
+    """The cache of known lines is shared by all clients; a secret in it would outlive its own."""
+    line = f"{name}: b7c1-unlikely".encode()
+    fields.header(line)
+    assert line not in fields.known_lines()
+
+
+def test_ordinary_lines_are_known_the_second_time() -> None:
+    """Otherwise there would be no use in a cache."""
+    line = b"X-Ordinary: b7c1-unlikely"
+    assert fields.known_lines().get(line) is None
+    assert fields.header(line) is fields.header(line)
