@@ -42,15 +42,14 @@ class Api:
         gateway: What is shown.
         rest: Waits until everybody else has had a turn: an answer may be megabytes.
         now: Monotonic time in seconds.
-        reload: Reads the configuration again and puts it in force, or raises `ConfigError`; None
-            where nobody knows where it came from.
+        reload: Reads the configuration's files again and puts it in force, or raises `ConfigError`.
 
     """
 
     gateway: Shown
     rest: Callable[[], Awaitable[None]]
     now: Callable[[], float]
-    reload: Callable[[], Awaitable[object]] | None = None
+    reload: Callable[[], Awaitable[object]]
 
     async def answer(self, asked: Asked) -> Answer:
         """Answer one request, or say why not."""
@@ -194,8 +193,10 @@ class Api:
     async def _reload(self, method: str) -> Answer:
         if method != "POST":
             return _wrong_method("POST")
-        if self.reload is None:
-            return refusal(501, "This gateway cannot read its configuration again")
+        if self.gateway.config().span.path.startswith("<"):  # "<text>", or written by a program
+            return refusal(501, "The configuration of this gateway was not read from a file")
+        if self.gateway.health().state not in _IN_SERVICE:
+            return refusal(503, "The gateway is not in service")
         try:
             await self.reload()
         except ConfigError as error:
