@@ -104,7 +104,7 @@ class Gateway(MultiService):
         self._api = Api(self, lambda: self._effects.sleep(0), monotonic, self.reload)
         self._admin = AdminService(reactor, self._api)
         self._reloader = Reloader(self._read, self._change)
-        self._files = FileProvider(reactor, self.reload)
+        self._files = FileProvider(reactor, self._reloader.ask)
         self._generation: Generation | None = None
         self._snapshot: Snapshot | None = None
 

@@ -20,6 +20,7 @@ from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.gateway import BindError, Gateway, State, obstacles, settle_memory
 from a3s_gateway.hcl.diagnostics import render
+from a3s_gateway.runtime.memory import growing
 
 _log = Logger()
 
@@ -124,6 +125,7 @@ class Process:
 
     def _serve(self, _: None) -> Deferred[None]:
         settle_memory()
+        self.gateway.during_reloads(growing)
         return self.gateway.wait_for_shutdown()
 
     def _failed(self, failure: Failure) -> None:
@@ -147,9 +149,10 @@ class Process:
             self.gateway.cut_off()
 
     def _reload_signal(self, _number: int, _frame: object) -> None:
-        self.reactor.callFromThread(
-            _log.warn, "a reload (SIGHUP) is not available yet: restart to apply a change"
-        )
+        self.reactor.callFromThread(self._reload)
+
+    def _reload(self) -> None:
+        self.gateway.reload().addErrback(lambda _: None)  # the log has the outcome
 
     def _reopen_signal(self, _number: int, _frame: object) -> None:
         self.reactor.callFromThread(self._reopen)

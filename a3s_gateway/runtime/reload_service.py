@@ -69,6 +69,10 @@ class Reloader(Service):
                 self._current = None
         return waiter
 
+    def ask(self) -> None:
+        """Reload what is on disk, for somebody who does not wait for it; the log tells the rest."""
+        self.reload().addErrback(lambda _: None)
+
     def stopService(self) -> Deferred[None] | None:
         """Give up a reload that is under way."""
         super().stopService()
@@ -129,7 +133,7 @@ class Reloader(Service):
             last_error="" if whole else str(held_back),
         )
         if whole:
-            _log.info("reloaded the configuration, for the {count}. time", count=done)
+            _log.info("reloaded the configuration; {count} reloads since the start", count=done)
             return
         text = "reloaded the configuration but for files at fault, whose last good versions stay"
         _log.error(text + ":\n{error}", error=str(held_back))

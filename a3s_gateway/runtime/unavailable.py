@@ -14,7 +14,7 @@ from a3s_gateway.config.balancing import LoadBalancerConfig
 from a3s_gateway.config.entrypoint import EntrypointConfig, TlsConfig
 from a3s_gateway.config.middleware import MiddlewareConfig
 from a3s_gateway.config.model import GatewayConfig
-from a3s_gateway.config.provider import FileProviderConfig, ProvidersConfig
+from a3s_gateway.config.provider import ProvidersConfig
 from a3s_gateway.config.router import RouterConfig
 from a3s_gateway.config.rules import protocol_of
 from a3s_gateway.config.schema import Section
@@ -120,19 +120,10 @@ def _of_middleware(middleware: MiddlewareConfig) -> Iterator[Diagnostic]:
 
 
 def _of_providers(providers: ProvidersConfig) -> Iterator[Diagnostic]:
-    if providers.file is not None:
-        yield from _of_files(providers.file)
     for name in _PROVIDERS:
         section = getattr(providers, name)
         if section is not None:
             yield _fault(section, "", f"the {name} provider")
-
-
-def _of_files(files: FileProviderConfig) -> Iterator[Diagnostic]:
-    """Its folder is read at the start; what comes later is to notice a change of it."""
-    if files.watch:
-        hint = "write watch = false; the folder is read when the gateway starts"
-        yield _fault(files, "watch", "reloading when a file changes", hint)
 
 
 def _is_asked_for(section: Section, name: str) -> bool:
