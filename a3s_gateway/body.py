@@ -241,7 +241,7 @@ class NoBody(Body):
 
     __slots__ = ()
 
-    def owns(self, release: Callable[[], None]) -> None:
+    def owns(self, release: Callable[[], None]) -> None:  # noqa: ARG002
         """Refuse: it is shared, so it is never closed."""
         raise TypeError("a body that is not there owns nothing; use Exchange.on_close")
 

@@ -287,8 +287,6 @@ class Http1Client:
         match = _STATUS_LINE.fullmatch(lines[0])
         if match is None:
             raise RemoteProtocolError("the status line is malformed")
-        status = int(match[2])
-        reason = (match[3] or b"").decode("latin-1")
         plain: list[Header] = []
         special: list[Header] = []
         known = fields.known_lines().get
@@ -296,39 +294,25 @@ class Http1Client:
         for line in lines:
             header = known(line) or fields.header(line)
             (plain if header.kind == PLAIN else special).append(header)
-        return self._judge(status, reason, match[1] == b"1", plain, special)
+        version = 11 if match[1] == b"1" else 10
+        reason = (match[3] or b"").decode("latin-1")
+        return self._judge(int(match[2]), reason, version, plain, special)
 
     def _judge(
-        self, status: int, reason: str, is_http11: bool, plain: list[Header], special: list[Header]
+        self, status: int, reason: str, version: int, plain: list[Header], special: list[Header]
     ) -> ResponseHead | Informational:
-        keep_alive = is_http11
-        length: int | None = None
-        is_chunked = False
-        for header in special:
-            kind = header.kind
-            if kind == CONTENT_LENGTH:
-                if length is not None or _LENGTH.fullmatch(header.value) is None:
-                    raise RemoteProtocolError("the response's Content-Length is bad or repeated")
-                length = int(header.value)
-            elif kind == TRANSFER_ENCODING:
-                if is_chunked or header.value.lower() != "chunked" or not is_http11:
-                    raise RemoteProtocolError("the response's Transfer-Encoding is bad or repeated")
-                is_chunked = True
-            elif kind == CONNECTION:
-                options = fields.connection_options([header.value])
-                keep_alive = "close" not in options and (keep_alive or "keep-alive" in options)
-                plain = [h for h in plain if h.name not in options]
-            elif kind not in _DROPPED:
-                plain.append(header)
-        if is_chunked and length is not None:
-            raise RemoteProtocolError("the response has Content-Length beside Transfer-Encoding")
+        keep_alive = version == 11
+        options = fields.connection_options([h.value for h in special if h.kind == CONNECTION])
+        if options:
+            keep_alive = "close" not in options and (keep_alive or "keep-alive" in options)
+            plain = [header for header in plain if header.name not in options]
+        length = _body_length(special, version)
+        plain += [header for header in special if header.kind not in _DROPPED]
         if status < 200:
             return self._informational_head(status, reason, Headers(plain))
-        announced = length
+        announced = length if length is not None and length >= 0 else None
         if self._method == "HEAD" or status in (204, 304):
             length = 0
-        elif is_chunked:
-            length = CHUNKED
         elif length is None:
             length = UNTIL_CLOSE
             keep_alive = False
@@ -346,4 +330,23 @@ class Http1Client:
 # RFC 9110 §8.6: say so when these have none.
 _ANTICIPATES_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 # These concern this hop alone, and X-Request-Id is ours to send back.
-_DROPPED: Final = frozenset({HOP_BY_HOP, UPGRADE, TE, REQUEST_ID})
+_DROPPED: Final = frozenset(
+    {HOP_BY_HOP, UPGRADE, TE, REQUEST_ID, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING}
+)
+
+
+def _body_length(special: list[Header], version: int) -> int | None:
+    """Apply RFC 9112 §6.3 as strictly as to requests; None where nothing is said."""
+    lengths = [header.value for header in special if header.kind == CONTENT_LENGTH]
+    codings = [header.value.lower() for header in special if header.kind == TRANSFER_ENCODING]
+    if codings:
+        if lengths:
+            raise RemoteProtocolError("the response has Content-Length beside Transfer-Encoding")
+        if codings != ["chunked"] or version == 10:
+            raise RemoteProtocolError("the response's Transfer-Encoding is bad or repeated")
+        return CHUNKED
+    if not lengths:
+        return None
+    if len(lengths) > 1 or _LENGTH.fullmatch(lengths[0]) is None:
+        raise RemoteProtocolError("the response's Content-Length is bad or repeated")
+    return int(lengths[0])

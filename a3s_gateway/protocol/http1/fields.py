@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from a3s_gateway.errors import RemoteProtocolError

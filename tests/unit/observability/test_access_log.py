@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a3s_gateway.config.observability import ACCESS_LOG_FIELDS
 from a3s_gateway.body import Body
+from a3s_gateway.config.observability import ACCESS_LOG_FIELDS
 from a3s_gateway.headers import Header, Headers
 from a3s_gateway.http import Exchange, Request
 from a3s_gateway.observability.access_log import FIELDS, AccessLogFormat, _Quoted
