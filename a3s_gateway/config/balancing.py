@@ -193,6 +193,8 @@ class LoadBalancerConfig(Section):
     )
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Somebody must be able to answer."""
+        """Somebody must be able to answer, and those that are probed must be able to notice."""
         if self.servers and not any(server.weight for server in self.servers):
             yield Mistake("servers", "every server has weight 0, so none would get a request")
+        if self.health_check and any(server.url.scheme == "udp" for server in self.servers):
+            yield Mistake("health_check", "servers by UDP cannot be probed")

@@ -106,7 +106,7 @@ class Checker:
 
     def _failed(self, error: BaseException) -> None:
         if not isinstance(error, ProbeError):
-            _log.error("a probe of {url} failed", url=self.backend.url, error=repr(error))
+            _log.error("a probe of {url} failed: {error}", url=self.backend.url, error=repr(error))
         self._over(str(error) or type(error).__name__)
 
     def _over(self, fault: str) -> None:

@@ -29,3 +29,13 @@ services "other" {
     }
   }
 }
+
+services "without-connections" {
+  load_balancer {
+    servers = [{ url = "udp://127.0.0.1:53" }]
+
+    health_check {
+      interval = "1s"
+    }
+  }
+}
