@@ -30,6 +30,7 @@ from a3s_gateway.service.backend import Backend
 _READ: Final = ("GET", "HEAD")
 _PROBES: Final = frozenset({"/livez", "/readyz"})
 _IN_SERVICE: Final = frozenset({"running", "reloading"})
+_BULKY: Final = 1024 * 1024  # bytes; to send so many, copies and all, takes a while itself
 _EVERY: Final = 20  # routers or services, between two places where others may have their turn
 
 
@@ -64,7 +65,10 @@ class Api:
             return refusal(404, "Not found")
         if asked.method not in _READ:
             return _wrong_method(*_READ)
-        return await in_slices(work(), self.rest, self.now)
+        answer = await in_slices(work(), self.rest, self.now)
+        if len(answer.body) > _BULKY:
+            await self.rest()
+        return answer
 
     # -- who may ask
 
