@@ -223,11 +223,10 @@ class Entrypoints(MultiService):
     def _cannot_listen(self, entrypoint: EntrypointConfig, error: Exception) -> Diagnostic:
         address, span = entrypoint.address, entrypoint.span_of("address")
         fault = cannot_listen(f'entrypoint "{entrypoint.name}"', address, span, error)
-        for each in self.listeners:
-            ours = each.config.address
-            if address.kind == "tcp" and ours.kind == "tcp" and address.port == ours.port != 0:
-                hint = f"until a restart the gateway itself listens on {ours}, which overlaps"
-                return evolve(fault, hint=hint)
+        ours = [getattr(each, "port", None) for each in self.addresses.values()]
+        if address.kind == "tcp" and address.port in ours:
+            hint = "the gateway itself listens there, until it is restarted, by another name for it"
+            return evolve(fault, hint=hint)
         return fault
 
     def _give_up(self) -> None:

@@ -132,9 +132,6 @@ REFUSED = {
     "services.load_balancer.sticky": (
         "balancer", 'sticky {\n cookie = "c"\n}', "sticky sessions",
     ),
-    "providers.file.watch": (
-        "more", "providers {\n file {\n watch = true\n }\n}", "reloading when a file changes",
-    ),
     "providers.discovery": (
         "more",
         'providers {\n discovery {\n seeds = [{ url = "http://a" }]\n }\n}',
@@ -232,7 +229,7 @@ def test_what_works_is_not_refused() -> None:
         'access_log {\n path = "x"\n fields = ["status"]\n sample = 0.5\n}\n'
         'routers "api" {\n rule = "Path(`/api`)"\n service = "api@internal"\n}\n'
         'admin {\n token = "t"\n allowed_ips = ["::1"]\n path_prefix = "/a"\n}\n'
-        "providers {\n file {\n watch = false\n }\n}\n"
+        'providers {\n file {\n watch = true\n directory = "."\n }\n}\n'
         "shutdown_timeout_secs = 1"
     )
     assert refused("more", more) == []
