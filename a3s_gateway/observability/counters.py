@@ -121,6 +121,13 @@ class RouteCounters:
 
 
 @define(eq=False)
+class Invocations:
+    """How often a middleware was asked, by whichever router."""
+
+    count: int = field(default=0, init=False)
+
+
+@define(eq=False)
 class Ledger:
     """
     The counters of all routes there ever were: a sum over routes must never go back.

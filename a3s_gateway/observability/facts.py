@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
-from a3s_gateway.observability.counters import Ledger, RouteCounters
+from a3s_gateway.observability.counters import Invocations, Ledger, RouteCounters
 from a3s_gateway.service.backend import Backend
 
 
@@ -73,6 +73,7 @@ class Facts:
         routes: Every router, in the order of the configuration.
         services: The backends of each service.
         pools: The connections to each backend.
+        invocations: How often each middleware was asked.
         connections: Clients connected to each entrypoint.
         unrouted: What no route took, by entrypoint, those that are gone included.
         ledger: What all routes have counted, those that are gone included; settled.
@@ -85,6 +86,7 @@ class Facts:
     routes: Sequence[CountedRoute] = ()
     services: Mapping[str, Sequence[Backend]] = field(factory=dict)
     pools: Mapping[Backend, Connections] = field(factory=dict)
+    invocations: Mapping[str, Invocations] = field(factory=dict)
     connections: Mapping[str, int] = field(factory=dict)
     unrouted: Mapping[str, RouteCounters] = field(factory=dict)
     ledger: Ledger = field(factory=Ledger)

@@ -124,6 +124,7 @@ class Observing(MultiService):
             routes=routes,
             services=services,
             pools=snapshot.pools if snapshot else {},
+            invocations=snapshot.invocations if snapshot else {},
             connections=connections,
             unrouted={name: each.unrouted for name, each in self._observers.items()},
             ledger=self.ledger,

@@ -7,9 +7,9 @@ builds looks nothing up by name while traffic flows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from random import random
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from attrs import define, frozen
 
@@ -24,8 +24,8 @@ from a3s_gateway.dataplane import EntrypointResource, Observer, Origin, Route, U
 from a3s_gateway.effects import Effects
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
-from a3s_gateway.http import Handler, Middleware, compose
-from a3s_gateway.observability.counters import Ledger
+from a3s_gateway.http import Handler, Middleware, Request, Response, compose
+from a3s_gateway.observability.counters import Invocations, Ledger
 from a3s_gateway.observability.facts import Connections
 from a3s_gateway.plugin import plugins
 from a3s_gateway.proxy.internal import INTERNAL, Wall
@@ -65,6 +65,7 @@ class Snapshot:
         services: The backends of each service, by name.
         pools: The connections to each backend.
         health: For each service the rules by which its backends are left out.
+        invocations: How often each middleware was asked, by name.
 
     """
 
@@ -74,6 +75,7 @@ class Snapshot:
     services: Mapping[str, tuple[Backend, ...]]
     pools: Mapping[Backend, Connections]
     health: tuple[Outliers, ...]
+    invocations: Mapping[str, Invocations]
 
 
 @define(eq=False)
@@ -115,8 +117,13 @@ class Compiler:
         handlers |= {name: make(self.wall) for name, make in INTERNAL.items()}
         handlers["api@internal"] = self.api
         # 3  A middleware is one however many routers name it, and so is what it remembers.
+        invocations = {
+            name: generation.lease(("invocations", name), Invocations)
+            for name in config.middlewares
+        }
         middlewares = yield from _each(
-            config.middlewares, lambda middleware: self._middleware(middleware, config)
+            config.middlewares,
+            lambda each: _counted(self._middleware(each, config), invocations[each.name]),
         )
         # 4  A route is its middlewares around its service.
         routes = yield from _each(
@@ -138,7 +145,7 @@ class Compiler:
                 resources[name] = EntrypointResource(name, generation, observer, table)
         backends = {name: tuple(each.origins) for name, each in services.items()}
         pools = {b: origin.pool for each in services.values() for b, origin in each.origins.items()}
-        return Snapshot(generation, resources, routes, backends, pools, health)
+        return Snapshot(generation, resources, routes, backends, pools, health, invocations)
 
     def _upstream(
         self, service: ServiceConfig, generation: Generation
@@ -216,6 +223,14 @@ class Compiler:
             lambda: self.ledger.open(router.service),
         )
         return Route(router.name, router.service, handler, counters)
+
+
+def _counted(middleware: Middleware, invocations: Invocations) -> Middleware:
+    def counted(request: Request, next: Handler) -> Coroutine[Any, Any, Response]:
+        invocations.count += 1
+        return middleware(request, next)
+
+    return counted
 
 
 def _each(sections: Mapping[str, T], make: Callable[[T], V]) -> Generator[None, None, dict[str, V]]:

@@ -87,7 +87,7 @@ class Shown:
         two.acquire()
         one.available = False
         services = {"pool": (one, two)}
-        self.snapshot = Snapshot(Life(), {"web": web}, {}, services, {}, ())  # type: ignore[arg-type]
+        self.snapshot = Snapshot(Life(), {"web": web}, {}, services, {}, (), {})  # type: ignore[arg-type]
 
     def config(self) -> GatewayConfig:
         return self._config

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from a3s_gateway.errors import FAULTS
 from a3s_gateway.http import Exchange
 from a3s_gateway.observability import metrics as module
-from a3s_gateway.observability.counters import BOUNDS, Ledger, RouteCounters
+from a3s_gateway.observability.counters import BOUNDS, Invocations, Ledger, RouteCounters
 from a3s_gateway.observability.facts import Facts
 from a3s_gateway.observability.families import COUNTS, TIMES
 from a3s_gateway.observability.metrics import Metrics
@@ -51,6 +51,7 @@ class Gateway:
     pools: dict[Backend, Pool] = field(factory=dict)
     unrouted: dict[str, RouteCounters] = field(factory=dict)
     reloads: Reloads = field(factory=Reloads)
+    invocations: dict[str, Invocations] = field(factory=dict)
 
     def route(self, name: str, service: str) -> RouteCounters:
         self.routes.append(Route(name, service, self.ledger.open(service)))
@@ -62,6 +63,7 @@ class Gateway:
             routes=self.routes,
             services=self.services,
             pools=self.pools,
+            invocations=self.invocations,
             connections={"web": 3, "other": 2},
             unrouted=self.unrouted,
             ledger=self.ledger,
@@ -120,6 +122,8 @@ def busy() -> Gateway:
     second.failures = 4
     gateway.services = {"pool": (first, second, twin)}
     gateway.pools = {first: Pool(5, 2), second: Pool(1, 1)}
+    gateway.invocations = {"auth": Invocations()}
+    gateway.invocations["auth"].count = 6
     return gateway
 
 
@@ -216,6 +220,11 @@ def test_connections_reloads_and_losses_are_told(busy: Gateway) -> None:
     assert busy.value("gateway_config_reloads_total", outcome="success") == 2
     assert busy.value("gateway_config_reloads_total", outcome="failure") == 1
     assert busy.value("gateway_access_log_dropped_lines_total") == 7
+
+
+def test_middlewares_tell_how_often_they_were_asked(busy: Gateway) -> None:
+    """By whichever router."""
+    assert busy.value("gateway_middleware_invocations_total", middleware="auth") == 6
 
 
 def test_what_is_removed_from_the_configuration_is_gone(busy: Gateway) -> None:

@@ -229,6 +229,17 @@ def test_a_middleware_is_one_for_all_its_routers() -> None:
     assert made[0].effects.random() == 0.5
 
 
+def test_a_middleware_counts_how_often_it_was_asked() -> None:
+    """By all routers that name it; and a reload that keeps its name goes on counting."""
+    world = World.new()
+    text = WEB + router("all", more='middlewares = ["a"]') + service() + mark("a") + mark("b")
+    for _ in range(2):
+        snapshot = world.compile(text)
+        ask(snapshot)
+    counts = {name: each.count for name, each in snapshot.invocations.items()}
+    assert counts == {"a": 2, "b": 0}
+
+
 def test_a_middleware_that_cannot_be_made_is_a_fault_with_a_place() -> None:
     """A plugin refuses its configuration by ValueError."""
     with pytest.raises(ConfigError) as caught:
