@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
+from a3s_gateway import Gateway, GatewayConfig
+from a3s_gateway.config.address import Address
+from a3s_gateway.gateway import BindError
 from a3s_gateway.service.backend import Backend as Server
 from a3s_gateway.service.health import Standing
 from tests.certificates import make_ca
@@ -483,6 +487,89 @@ class PassiveTests(HealthTestCase):
 
 
 class StockPassiveTests(PassiveTests):
+    """The same over Twisted's transports."""
+
+    stock = True
+
+
+class ReloadTests(HealthTestCase):
+    """What is known of servers outlives a configuration."""
+
+    def config(self, *urls: str, balancing: str = "") -> GatewayConfig:
+        servers = "\n".join(f'servers {{ url = "{url}" }}' for url in urls)
+        return GatewayConfig.from_text(f"""
+            entrypoints "web" {{ address = "127.0.0.1:0" }}
+            routers "all" {{ rule = "PathPrefix(`/`)"
+              service = "backend" }}
+            services "backend" {{ load_balancer {{ {balancing}
+              {servers} }} }}
+            admin {{ enabled = false }}
+            access_log {{ enabled = false }}
+            shutdown_timeout_secs = 0
+        """)
+
+    async def start(self, config: GatewayConfig) -> Gateway:
+        gateway = Gateway(config, reactor, stock_transports=self.stock)
+        self.gateways.append(gateway)
+        await gateway.start()
+        return gateway
+
+    async def test_a_server_that_is_left_out_stays_so(self) -> None:
+        """Neither verdict is forgotten by a reload that leaves the servers alone."""
+        good, bad, ill = await self.backend(OK), await self.backend(ERROR), await self.backend(OK)
+        ill_page = b"HTTP/1.1 418 Short\r\nContent-Length: 0\r\n\r\n"
+        urls = (good.url, bad.url, ill.url)
+        balancing = check(status='"200,500"') + outlier(ejection='"300s"', statuses="[500]")
+        gateway = await self.start(self.config(*urls, balancing=balancing))
+        while not self.servers()[1].is_ejected:
+            await self.exchange(GET)
+        ill.answer = ill_page
+        await self.until(2, available=False)
+        more = block("pool", max_idle_connections="7")
+        await gateway.reload(self.config(*urls, balancing=balancing + more))
+        assert [server.available for server in self.servers()] == [True, False, False]
+        assert await self.statuses(4) == [200] * 4
+        ill.answer = OK
+        await self.until(2, available=True)
+
+    async def test_probes_end_with_the_check_and_with_the_server(self) -> None:
+        """Nobody is asked in the name of a configuration that is gone."""
+        stays, goes = await self.backend(OK), await self.backend(OK)
+        gateway = await self.start(self.config(stays.url, goes.url, balancing=check()))
+        await eventually(lambda: stays.requests and goes.requests, "probes of both")
+        await gateway.reload(self.config(stays.url, balancing=check()))
+        before = len(goes.peers)
+        probed = len(stays.requests)
+        await eventually(lambda: len(stays.requests) > probed + 3, "further probes")
+        assert len(goes.peers) == before
+        stays.answer = ERROR
+        await self.until(0, available=False)
+        await gateway.reload(self.config(stays.url))
+        assert self.servers()[0].available
+        before = len(stays.peers)
+        stays.answer = OK
+        assert await self.statuses(3) == [200] * 3
+        assert all(head.first == "GET / HTTP/1.1" for head in stays.requests[-3:])
+        assert len(stays.peers) <= before + 1
+
+    async def test_a_reload_that_fails_changes_no_probe(self) -> None:
+        """The page that the refused configuration wanted to be asked for is never asked for."""
+        backend = await self.backend(OK)
+        gateway = await self.start(self.config(backend.url, balancing=check()))
+        await eventually(lambda: backend.requests, "a probe")
+        with Blackhole() as taken:
+            wrong = self.config(backend.url, balancing=check(path='"/other"'))
+            address = Address.parse(taken.removeprefix("http://"))
+            web = evolve(wrong.entrypoints["web"], address=address)
+            wrong = evolve(wrong, entrypoints={"web": web})
+            with self.assertRaises(BindError):
+                await gateway.reload(wrong)
+        probed = len(backend.requests)
+        await eventually(lambda: len(backend.requests) > probed + 3, "further probes")
+        assert {head.first for head in backend.requests} == {is_probe()}
+
+
+class StockReloadTests(ReloadTests):
     """The same over Twisted's transports."""
 
     stock = True
