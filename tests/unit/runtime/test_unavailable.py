@@ -65,6 +65,7 @@ WORKING = [
     "services.load_balancer.tls.cert_file",
     "services.load_balancer.tls.key_file",
     "providers.file.directory",
+    "providers.file.watch",
     "admin.enabled",
     "admin.address",
     "admin.path_prefix",
