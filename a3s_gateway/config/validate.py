@@ -131,10 +131,8 @@ def _collision(later: tuple[Address, Span, str], first: tuple[Address, Span, str
 
 
 def _collide(one: Address, other: Address) -> bool:
-    if one.kind != other.kind:
-        return False
-    if one.kind == "unix":
-        return one.path == other.path
+    if one.kind != "tcp" or other.kind != "tcp":
+        return one == other
     if one.port != other.port or not one.port:
         return False
     hosts = {one.host.lower(), other.host.lower()}
@@ -213,6 +211,7 @@ def _router(router: RouterConfig, model: Model) -> Iterator[Diagnostic]:
         yield fault
     yield from _middlewares(router, protocol, model)
     yield from _servers(router, protocol, model)
+    yield from _openness(router, protocol, model)
 
 
 def _middlewares(router: RouterConfig, protocol: str, model: Model) -> Iterator[Diagnostic]:
@@ -243,6 +242,22 @@ def _servers(router: RouterConfig, protocol: str, model: Model) -> Iterator[Diag
     for server in servers:
         if server.url.scheme not in _SCHEMES[protocol]:
             yield _wrong_scheme(router, protocol, server.url, server.span_of("url"))
+
+
+def _openness(router: RouterConfig, protocol: str, model: Model) -> Iterator[Diagnostic]:
+    """Warn of a route on which everybody is an operator; a middleware may be what asks."""
+    admin = model.admin
+    if router.service != "api@internal" or admin.token or admin.allowed_ips or router.middlewares:
+        return
+    for entrypoint in model.entrypoints.values():
+        serves = entrypoint.name in router.entrypoints or not router.entrypoints
+        if serves and entrypoint.protocol == protocol and not entrypoint.address.is_loopback:
+            message = (
+                f'router "{router.name}" opens the admin API to all that reach "{entrypoint.name}"'
+            )
+            hint = 'ask for a token: admin { token = "${ADMIN_TOKEN}" }'
+            yield Diagnostic(router.span_of("service"), message, hint, "warning")
+            return
 
 
 def _wrong_scheme(router: RouterConfig, protocol: str, url: ServerUrl, span: Span) -> Diagnostic:

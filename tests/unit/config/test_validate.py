@@ -156,3 +156,35 @@ def test_rings_of_services_are_found_once_each(
     """However mirrors and failovers are mixed; a diamond is none."""
     found = [m.rpartition(": ")[2] for m in messages(services(links)) if "cycle" in m]
     assert sorted(found) == sorted(rings)
+
+
+def to_the_api(address: str, more: str = "", router: str = "") -> str:
+    return (
+        f'entrypoints "web" {{\n  address = "{address}"\n}}\n'
+        f'routers "api" {{\n  rule = "PathPrefix(`/`)"\n  service = "api@internal"\n{router}}}\n'
+        f'middlewares "auth" {{\n  type = "api-key"\n  keys = ["{"k" * 32}"]\n}}\n{more}'
+    )
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:80", ":80", "[::]:80", "192.0.2.1:80"])
+def test_an_open_route_to_the_admin_api_is_worth_a_warning(address: str) -> None:
+    """Nothing asks who it is that reads the configuration."""
+    config = GatewayConfig.from_text(to_the_api(address), environ={})
+    (warning,) = [each for each in config.warnings if "admin API" in each.message]
+    assert warning.message == 'router "api" opens the admin API to all that reach "web"'
+    assert warning.span.line == 6
+
+
+@pytest.mark.parametrize(
+    ("address", "more", "router"),
+    [
+        ("127.0.0.1:80", "", ""),
+        (":80", 'admin {\n  token = "t"\n}\n', ""),
+        (":80", 'admin {\n  allowed_ips = ["10.0.0.0/8"]\n}\n', ""),
+        (":80", "", '  middlewares = ["auth"]\n'),
+    ],
+)
+def test_a_route_to_the_admin_api_that_asks_is_fine(address: str, more: str, router: str) -> None:
+    """By a token, by address, by a middleware; and loopback is as open as the default."""
+    config = GatewayConfig.from_text(to_the_api(address, more, router), environ={})
+    assert [each for each in config.warnings if "admin API" in each.message] == []
