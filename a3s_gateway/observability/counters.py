@@ -144,9 +144,12 @@ class Ledger:
 
     def open(self, service: str) -> RouteCounters:
         """Make the counters of a route to `service`; the caller closes them."""
-        counters = RouteCounters(self._closed.append)
+        counters = RouteCounters(self._close)
         self._open[counters] = service
         return counters
+
+    def _close(self, counters: RouteCounters) -> None:
+        self._closed.append(counters)
 
     def settle(self, services: Container[str]) -> None:
         """Add up what is closed; of services only those that there are still remembered."""

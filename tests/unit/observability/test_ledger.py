@@ -25,6 +25,7 @@ def test_a_sum_over_routes_does_not_go_back_when_a_route_goes() -> None:
     stays, goes = ledger.open("pool"), ledger.open("pool")
     count(stays, 2)
     count(goes, 3, status=503, code="UPSTREAM_BUSY")
+    ledger.settle({"pool"})  # somebody looks before it goes
     goes.close()
     ledger.settle({"pool"})
     assert (total(ledger), of_service(ledger, "pool")) == (5, 5)
@@ -52,6 +53,19 @@ def test_a_service_that_is_gone_is_forgotten_and_still_counted() -> None:
     ledger.settle({"new"})
     assert ledger.by_service() == {}
     assert total(ledger) == 4
+
+
+def test_a_route_that_drains_is_counted_until_it_is_gone_and_after() -> None:
+    """It is in no configuration any more, and still answers."""
+    ledger = Ledger()
+    drains = ledger.open("pool")
+    count(drains, 2)
+    ledger.settle({"pool"})
+    assert (total(ledger), len(ledger.counters())) == (2, 2)
+    count(drains)
+    drains.close()
+    ledger.settle({"pool"})
+    assert (total(ledger), len(ledger.counters())) == (3, 1)
 
 
 def test_reloads_without_end_leave_one_set_of_sums() -> None:
