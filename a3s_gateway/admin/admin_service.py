@@ -26,7 +26,11 @@ from a3s_gateway.entrypoint.entrypoints_service import (
     literal_host,
 )
 from a3s_gateway.hcl.diagnostics import Diagnostic
-from a3s_gateway.transport.endpoints import server_endpoint, unix_server_endpoint
+from a3s_gateway.transport.endpoints import (
+    server_endpoint,
+    systemd_server_endpoint,
+    unix_server_endpoint,
+)
 
 _log = Logger()
 
@@ -249,6 +253,8 @@ def _endpoint(reactor: Any, admin: AdminConfig) -> IStreamServerEndpoint:
     address = admin.address
     if address.kind == "unix":
         return unix_server_endpoint(reactor, address.path, mode=SOCKET_MODE, stock=True)
+    if address.kind == "systemd":
+        return systemd_server_endpoint(reactor, address.name, stock=True)
     return server_endpoint(reactor, literal_host(address), address.port, stock=True)
 
 

@@ -15,10 +15,14 @@ _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _IPV4_LIKE = re.compile(r"[\d.]+")
 _LAST_PORT = 65535
 _UNIX_PATH_LIMIT = 107  # bytes; sun_path of Linux, without the closing zero
+_SOCKET_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,255}")  # systemd's, but for the blank
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "h2c": 80, "https": 443, "wss": 443}
 SCHEMES = ("http", "https", "h2c", "tcp", "udp", "ws", "wss", "unix")
 
-_WANTED = 'an address such as "0.0.0.0:8080", ":8080", "[::]:443" or "unix:/run/gateway.sock"'
+_WANTED = (
+    'an address such as "0.0.0.0:8080", ":8080", "[::]:443", "unix:/run/gateway.sock" '
+    'or "systemd:NAME"'
+)
 _WANTED_URL = 'the URL of a server such as "http://127.0.0.1:8001"'
 
 
@@ -31,19 +35,23 @@ class Address:
         host: An IP address without brackets or a name; empty for every interface.
         port: 0 lets the system choose one.
         path: Of a "unix" socket.
+        name: By which systemd passes sockets that listen already (`FileDescriptorName=`).
 
     """
 
-    kind: Literal["tcp", "unix"]
+    kind: Literal["tcp", "unix", "systemd"]
     host: str = ""
     port: int = 0
     path: str = ""
+    name: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Address:
         """Read an address; raises `RejectedError`."""
         if text.startswith("unix:"):
             return cls("unix", path=_socket(text.removeprefix("unix:"), _WANTED))
+        if text.startswith("systemd:"):
+            return cls("systemd", name=_socket_name(text.removeprefix("systemd:")))
         host, port = _host_and_port(text, _WANTED)
         if port is None:
             hint = f'add a port, such as "{text}:8080"' if text else ""
@@ -63,6 +71,8 @@ class Address:
     def __str__(self) -> str:
         if self.kind == "unix":
             return f"unix:{self.path}"
+        if self.kind == "systemd":
+            return f"systemd:{self.name}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -201,6 +211,13 @@ def _socket(path: str, wanted: str) -> str:
     if len(path.encode()) > _UNIX_PATH_LIMIT:
         raise RejectedError(f"a socket path of at most {_UNIX_PATH_LIMIT} bytes")
     return path
+
+
+def _socket_name(name: str) -> str:
+    if not _SOCKET_NAME.fullmatch(name):
+        wanted = 'the name of a socket that systemd passes, such as "systemd:web"'
+        raise RejectedError(wanted, "it is what FileDescriptorName= of the .socket unit says")
+    return name
 
 
 def _address(value: Plain) -> Address:

@@ -112,7 +112,8 @@ class EntrypointConfig(Section):
     name: str = field()
     address: Address = key(
         ADDRESS,
-        "Where to listen; also `:80`, `[::]:443`, `localhost:8080`, `unix:/run/gateway.sock`.",
+        "Where to listen; also `:80`, `[::]:443`, `localhost:8080`, `unix:/run/gateway.sock`, and "
+        "`systemd:NAME` for sockets of that name that systemd opens and passes.",
         example='"0.0.0.0:8080"',
     )
     protocol: Literal["http", "tcp", "udp"] = key(
@@ -121,7 +122,8 @@ class EntrypointConfig(Section):
     tls: TlsConfig | None = block(TlsConfig, "Encrypts the connections.", default=None)
     max_connections: int | None = key(
         integer(1),
-        "Connections open at the same time; further ones wait. None: no limit.",
+        "Connections open at the same time; further ones wait. None: no limit. "
+        "Of several sockets of a `systemd:` address, to each.",
         default=None,
         example="10000",
     )
@@ -151,7 +153,7 @@ class EntrypointConfig(Section):
                 allowed = " or ".join(f'"{each}"' for each in protocols)
                 message = f'"{name}" has no effect on an entrypoint with protocol "{self.protocol}"'
                 yield Mistake(name, message, _INSTEAD.get(name, f"it is for protocol {allowed}"))
-        if self.protocol == "udp" and self.address.kind == "unix":
+        if self.protocol == "udp" and self.address.kind != "tcp":
             yield Mistake("address", 'protocol "udp" needs an address with a port')
 
 

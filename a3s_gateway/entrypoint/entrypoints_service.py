@@ -24,7 +24,12 @@ from a3s_gateway.dataplane import EntrypointResource
 from a3s_gateway.hcl.diagnostics import Diagnostic, Span
 from a3s_gateway.protocol.http1.request_head import Limits
 from a3s_gateway.runtime.diff import diff_listeners
-from a3s_gateway.transport.endpoints import server_endpoint, unix_server_endpoint
+from a3s_gateway.transport.endpoints import (
+    server_endpoint,
+    systemd_server_endpoint,
+    unix_server_endpoint,
+)
+from a3s_gateway.transport.inherited import NotPassedError
 from a3s_gateway.transport.timers import timers_for
 
 from .changeover import Changeover
@@ -156,6 +161,15 @@ class Entrypoints(MultiService):
             return unix_server_endpoint(
                 self.reactor, address.path, max_connections=limit, stock=self.stock
             )
+        if address.kind == "systemd":
+            return systemd_server_endpoint(
+                self.reactor,
+                address.name,
+                tls=tls,
+                handshake_timeout=entrypoint.timeouts.tls_handshake,
+                max_connections=limit,
+                stock=self.stock,
+            )
         return server_endpoint(
             self.reactor,
             literal_host(address),
@@ -259,5 +273,7 @@ def cannot_listen(owner: str, address: Address, span: Span, error: Exception) ->
     cause = error.socketError if isinstance(error, CannotListenError) else error
     reason = getattr(cause, "strerror", None) or str(cause)
     message = f"{owner} cannot listen on {address}: {reason}"
+    if isinstance(error, NotPassedError):
+        return Diagnostic(span, message, error.remedy)
     remedy = _REMEDIES.get(getattr(cause, "errno", None) or 0, "choose another address")
     return Diagnostic(span, message, remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from a3s_gateway.config.entrypoint import EntrypointConfig
 
@@ -54,8 +54,8 @@ def judges_otherwise(old: EntrypointConfig, new: EntrypointConfig) -> bool:
     return old.trusted_proxies != new.trusted_proxies or old.limits != new.limits
 
 
-def _place(entrypoint: EntrypointConfig) -> tuple[str, str, int, str]:
+def _place(entrypoint: EntrypointConfig) -> tuple[str, str]:
     address = entrypoint.address
-    has_place = address.kind == "unix" or address.port != 0
-    name = "" if has_place else entrypoint.name
-    return address.path, address.host.lower(), address.port, name
+    has_place = address.kind != "tcp" or address.port != 0
+    place = str(evolve(address, host=address.host.lower()))
+    return place, "" if has_place else entrypoint.name

@@ -30,6 +30,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from .client import ClientEndpoint
 from .dial import literal_target
+from .inherited import InheritedEndpoint, Ports
 from .listener import Listener
 from .listening import open_tcp, open_unix
 from .poller import HAS_EPOLL, Reactor, poller_for
@@ -43,6 +44,7 @@ __all__ = [
     "client_endpoint",
     "retune",
     "server_endpoint",
+    "systemd_server_endpoint",
     "unix_client_endpoint",
     "unix_server_endpoint",
 ]
@@ -129,6 +131,30 @@ def unix_server_endpoint(
     )
 
 
+def systemd_server_endpoint(
+    reactor: Reactor,
+    name: str,
+    *,
+    tls: SSL.Context | None = None,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    max_connections: int | None = None,
+    stock: bool = not HAS_EPOLL,
+) -> IStreamServerEndpoint:
+    """
+    Make an endpoint that listens on all sockets that systemd passed by a name.
+
+    Args:
+        reactor: Where everything happens.
+        name: What `FileDescriptorName=` says.
+        tls: Of `server_context`; `None` without TLS.
+        handshake_timeout: Seconds for the TLS handshake.
+        max_connections: Open at a time, by each socket. `None`: no limit.
+        stock: Use Twisted's transports, which have neither limit, and take no Unix socket.
+
+    """
+    return InheritedEndpoint(reactor, name, max_connections, tls, handshake_timeout, stock)
+
+
 def retune(
     reactor: Reactor,
     port: IListeningPort,
@@ -139,6 +165,17 @@ def retune(
     max_connections: int | None = None,
 ) -> None:
     """Have a port that listens accept by other terms: those of an endpoint made with them."""
+    if isinstance(port, Ports):
+        for each in port.ports:
+            retune(
+                reactor,
+                each,
+                factory,
+                tls=tls,
+                handshake_timeout=handshake_timeout,
+                max_connections=max_connections,
+            )
+        return
     if isinstance(port, Listener):
         maker = connection_maker(poller_for(reactor), tls, handshake_timeout)
         port.retune(factory, maker, max_connections)
