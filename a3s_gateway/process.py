@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -20,7 +21,9 @@ from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.gateway import BindError, Gateway, State, obstacles, settle_memory
 from a3s_gateway.hcl.diagnostics import render
+from a3s_gateway.observability.stall_service import StallWatch
 from a3s_gateway.runtime.memory import growing
+from a3s_gateway.systemd_service import Notifier
 
 _log = Logger()
 
@@ -108,6 +111,11 @@ class Process:
     is_debugging: bool = False
     on_reopen: Callable[[], None] | None = None
     status: Exit = field(default=Exit.FINE, init=False)
+    _systemd: Notifier = field(factory=Notifier.from_environment, init=False)
+    _stalls: StallWatch = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._stalls = StallWatch(self.reactor)
 
     def handle_signals(self) -> None:
         """Take the signals over; what comes before the reactor runs is done when it does."""
@@ -125,14 +133,32 @@ class Process:
 
     def _serve(self, _: None) -> Deferred[None]:
         settle_memory()
-        self.gateway.during_reloads(growing)
+        self.gateway.during_reloads(self._reloading)
+        self._stalls.startService()
+        self._systemd.ready(self._serving())
         return self.gateway.wait_for_shutdown()
+
+    def _serving(self) -> str:
+        count = len(self.gateway.addresses())
+        return f"serving {count} entrypoint{'' if count == 1 else 's'}"
+
+    @contextmanager
+    def _reloading(self) -> Iterator[None]:
+        self._systemd.reloading("reloading the configuration")
+        try:
+            with growing():
+                yield
+        finally:
+            if self.gateway.state().state is State.RUNNING:  # the end may have come in between
+                self._systemd.ready(self._serving())
 
     def _failed(self, failure: Failure) -> None:
         self.status = status_of(failure.value)
         complain(failure.getTraceback() if self.is_debugging else say_why(failure.value))
 
     def _end(self, _: None) -> None:
+        if self._stalls.running:
+            self._stalls.stopService()
         self.reactor.stop()
 
     # -- signals, which arrive anywhere in the program
@@ -142,6 +168,8 @@ class Process:
 
     def _stop(self, number: int) -> None:
         if self.gateway.state().state is State.RUNNING:
+            count = self.gateway.health().active_connections
+            self._systemd.stopping(f"stopping, with {count} connections open")
             self.gateway.shutdown()
         elif number == signal.SIGINT:
             _log.warn("interrupted again: not waiting for what still runs")

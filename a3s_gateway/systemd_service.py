@@ -1,0 +1,70 @@
+"""What systemd is told of a process whose unit has `Type=notify`: sd_notify(3), as datagrams."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from time import clock_gettime_ns
+from typing import Final
+
+from attrs import frozen
+from twisted.logger import Logger
+
+_log = Logger()
+
+VARIABLE: Final = "NOTIFY_SOCKET"
+
+
+@frozen
+class Notifier:
+    """
+    Tells the state of a process; without an address, nobody.
+
+    Attributes:
+        address: Of a datagram socket, as `sendto` takes it: a path, or an abstract name.
+
+    """
+
+    address: str | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Notifier:
+        """Find out who wants to be told."""
+        return cls(notify_address(environment.get(VARIABLE, "")))
+
+    def ready(self, status: str) -> None:
+        """Say that all listens, after the start or after a reload."""
+        self._tell("READY=1", f"STATUS={status}")
+
+    def reloading(self, status: str) -> None:
+        """Say that a reload begins; `ready` ends it."""
+        # The time is for Type=notify-reload, which compares it with that of its own signal.
+        now = clock_gettime_ns(1) // 1000  # CLOCK_MONOTONIC, which not every system names
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={now}", f"STATUS={status}")
+
+    def stopping(self, status: str) -> None:
+        """Say that the end begins."""
+        self._tell("STOPPING=1", f"STATUS={status}")
+
+    def _tell(self, *lines: str) -> None:
+        if self.address is None:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.setblocking(False)  # noqa: FBT003 - no supervisor holds up traffic
+                sock.sendto(message(*lines), self.address)
+        except OSError as error:
+            _log.warn("systemd could not be told {what}: {error}", what=lines[0], error=error)
+
+
+def notify_address(text: str) -> str | None:
+    """Convert what stands in `NOTIFY_SOCKET`; None for what is not a Unix socket, or nothing."""
+    if text.startswith("@"):
+        return "\0" + text[1:]
+    return text if text.startswith("/") else None
+
+
+def message(*lines: str) -> bytes:
+    """Make one datagram; each assignment stays on a line of its own."""
+    return "".join(f"{' '.join(line.splitlines())}\n" for line in lines).encode()
