@@ -127,7 +127,7 @@ FAULTS: Final = {
             "SHUTTING_DOWN",
             503,
             "Gateway is shutting down",
-            "The request came on a connection that outlived the drain.",
+            "The gateway stops, and the request was not answered within `shutdown_timeout_secs`.",
         ),
         Fault(
             "INTERNAL",

@@ -14,12 +14,11 @@ from a3s_gateway.errors import GatewayError, RemoteProtocolError, refusal, to_re
 from a3s_gateway.headers import EMPTY_HEADERS, Header, Headers
 from a3s_gateway.http import Exchange, Request, Response
 from a3s_gateway.protocol.codec import CHUNKED, Data, Head, ServerEvent
-from a3s_gateway.protocol.forwarded import Forwarded, forwarded
-from a3s_gateway.protocol.http1.request_head import REMEMBERED
 from a3s_gateway.protocol.http1.server import Http1Server
 from a3s_gateway.task import Task
 
-from .client_connection import ClientConnection, Phase
+from .client_connection import LINGER, ClientConnection, Phase
+from .introduction import Introduction
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -50,12 +49,7 @@ class HttpConnection(ClientConnection):
         self._is_pumping = False
         self._is_cycle_over = False  # the next one is to begin as soon as it can
         self._is_writing_paused = False
-        # What a client repeats need not be worked out again.
-        self._last_fields: Headers | None = None
-        self._last_headers = EMPTY_HEADERS
-        self._is_last_large = False
-        self._last_authority: str | None = None
-        self._last_forwarded = Forwarded(EMPTY_HEADERS, "", "")
+        self._introduction = Introduction()
 
     # -- the connection's life
 
@@ -71,9 +65,20 @@ class HttpConnection(ClientConnection):
         if self._exchange is None and self._codec.is_idle and self._phase is not Phase.CLOSING:
             self._close()
 
+    def abort(self) -> None:
+        """End it in whatever state it is; a request without an answer gets one that says why."""
+        request, task = self._request, self._task
+        if request is None or self._is_head_sent:
+            self.transport.abortConnection()
+            return
+        if task is not None:
+            task.cancel()
+        self._answered(to_response(GatewayError("SHUTTING_DOWN"), request))
+        self._timer.set(LINGER)
+
     def forget(self) -> None:
         """Judge the next request afresh: whom the factory trusts has changed, or its limits."""
-        self._last_fields = self._last_authority = None
+        self._introduction.forget()
         self._codec.retune(self.factory.limits)
 
     def _expired(self) -> None:
@@ -133,9 +138,10 @@ class HttpConnection(ClientConnection):
 
     def _begin(self, head: Head) -> Request:
         factory = self.factory
-        if head.headers is not self._last_fields or head.authority != self._last_authority:
-            self._introduce(head)
-        who = self._last_forwarded
+        known = self._introduction
+        if head.headers is not known.fields or head.authority != known.authority:
+            known.learn(head, self._peer, factory.scheme, factory.is_trusted)
+        who = known.who
         request_id = head.request_id or f"{getrandbits(128):032x}"
         exchange = Exchange(
             factory.name, self._peer, monotonic(), who.client, request_id, self._inform
@@ -153,22 +159,9 @@ class HttpConnection(ClientConnection):
         self._is_head_sent = False
         self._request = request = Request(
             head.method, head.path, head.query, head.host, head.authority, head.version,
-            who.scheme, self._last_headers, body, who.client, exchange,
+            who.scheme, known.headers, body, who.client, exchange,
         )  # fmt: skip
         return request
-
-    def _introduce(self, head: Head) -> None:
-        """Put what we know of the client in place of what it says."""
-        factory = self.factory
-        # What a proxy says differs by client; what we say of a peer, only by authority.
-        if head.forwarded or head.authority != self._last_authority:
-            self._last_forwarded = forwarded(
-                self._peer, factory.scheme, head.authority, head.forwarded, factory.is_trusted
-            )
-        self._last_headers = head.headers.joined(self._last_forwarded.headers)
-        self._last_fields = head.headers
-        self._is_last_large = len(self._last_headers.wire) > REMEMBERED
-        self._last_authority = None if head.forwarded else head.authority
 
     def _feed(self, request: Request, event: ServerEvent) -> None:
         body = request.body
@@ -352,8 +345,7 @@ class HttpConnection(ClientConnection):
         else:
             self._phase = Phase.IDLE
             self._timer.set(timeouts.keep_alive_idle)
-            if self._is_last_large:
-                self._last_fields, self._last_headers = None, EMPTY_HEADERS
+            self._introduction.shrink()
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         """Answer what is not acceptable, if it can still be answered, and close."""

@@ -110,7 +110,7 @@ class HttpFactory(Factory):
                 drained.callback(None)
 
     def abort(self) -> None:
-        """End every connection now."""
+        """End every connection now; those owed an answer get a moment to read that it is over."""
         for connection in tuple(self.connections):
             connection.abort()
 

@@ -155,7 +155,7 @@ class DrainTests(GatewayTestCase):
         await stopped
 
     async def test_what_takes_too_long_is_cut_off(self) -> None:
-        """After `shutdown_timeout_secs` the client is reset, and the log says how many were."""
+        """After `shutdown_timeout_secs` the client is told why, and the log says how many were."""
         backend = await self.backend()
         gateway = await self.draining(backend.url, patience="50ms")
         client = await self.client()
@@ -164,11 +164,26 @@ class DrainTests(GatewayTestCase):
         await there.head()
         with capturedLogs() as events:
             await gateway.shutdown()
-        assert await client.ended() == "reset"
+        answer = await client.response()
+        assert (answer.status, answer.error["code"]) == (503, "SHUTTING_DOWN")
+        assert await client.ended() == "closed"
         await there.ended()
         assert self.in_flight() == [0]
         warnings = [formatEvent(e) for e in events if e["log_level"] is LogLevel.warn]
         assert warnings == ["1 connections did not finish in time and were cut off"]
+
+    async def test_an_answer_that_has_begun_is_cut_off(self) -> None:
+        """It must not look complete, so the client is reset."""
+        backend = await self.backend()
+        gateway = await self.draining(backend.url, patience="50ms")
+        client = await self.client()
+        client.send(GET)
+        there = await backend.accept()
+        await there.head()
+        there.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        await eventually(lambda: b"half" in client.received, "the answer has begun")
+        await gateway.shutdown()
+        assert await client.ended() == "reset"
 
     async def test_a_shutdown_can_be_cut_short(self) -> None:
         """Whoever has no patience left ends the wait."""
@@ -180,7 +195,7 @@ class DrainTests(GatewayTestCase):
         stopped = gateway.shutdown()
         gateway.cut_off()
         await stopped.addTimeout(5, reactor)
-        assert await client.ended() == "reset"
+        assert (await client.response()).status == 503
 
     async def test_every_request_of_the_drain_is_logged(self) -> None:
         """The access log is closed last: also what was cut off stands in it."""
@@ -190,7 +205,7 @@ class DrainTests(GatewayTestCase):
         client.send(GET)
         await (await backend.accept()).head()
         (line,) = await self.logged()
-        assert (line["status"], line["code"]) == (499, "CLIENT_GONE")
+        assert (line["status"], line["code"]) == (503, "SHUTTING_DOWN")
         assert gateway.health().total_requests == 1
 
 
