@@ -261,12 +261,14 @@ class Gateway(MultiService):
         return await read_apart(self._reactor, self._config)
 
     async def _change(self, reading: Reading) -> None:
+        self.facts()  # adds up what routes had counted that went with the last change
         succession = Succession(
             self._reactor, self._stock, self._pool,
             self._observing, self._health, self._admin, self._entrypoints,
         )  # fmt: skip
         successor = await succession.prepare(reading.config, self._compiler())
         # To the end of this function nothing else happens: no request sees one and the other.
+        self._reactor.callLater(0, lambda *_: None, self._config, self._snapshot)  # to go later
         former, self._generation = self._generation, successor.generation
         self._config, self._snapshot = successor.config, successor.snapshot
         successor.commit()

@@ -71,11 +71,13 @@ async def _run(reactor: Any, request: BinaryIO, response: BinaryIO) -> None:
     )
     timer = reactor.callLater(TIME_LIMIT, _kill, process)
     try:
-        status = await protocol.ended
+        status = await protocol.end()
     finally:
         if timer.active():
             timer.cancel()
-        _kill(process)
+        if protocol.status is None:  # nobody waits for it any longer
+            _kill(process)
+            await protocol.end()
     if status != 0:
         words = protocol.words.decode("utf-8", "replace").strip()
         raise ReadingError(f"the process that read it ended with {status}: {words}")
@@ -90,13 +92,22 @@ def _kill(process: IProcessTransport) -> None:
 class _Child(ProcessProtocol):
     """Waits for the end of the child; keeps its last words, in case it dies."""
 
-    ended: Deferred[int | str] = field(factory=Deferred, init=False)
+    status: int | str | None = field(default=None, init=False)  # or the signal that ended it
     words: bytes = field(default=b"", init=False)
+    _waiting: list[Deferred[int | str]] = field(factory=list, init=False)
+
+    def end(self) -> Deferred[int | str]:
+        """Fire when it has ended."""
+        waiter: Deferred[int | str] = Deferred()
+        self._waiting.append(waiter)
+        return waiter
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: ARG002
         self.words = (self.words + data)[-MAX_WORDS:]
 
     def processEnded(self, reason: Failure) -> None:
-        if not self.ended.called:
-            end: Any = reason.value
-            self.ended.callback(end.exitCode if end.signal is None else f"signal {end.signal}")
+        end: Any = reason.value
+        self.status = status = end.exitCode if end.signal is None else f"signal {end.signal}"
+        for waiter in self._waiting:
+            if not waiter.called:
+                waiter.callback(status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 
 from OpenSSL import SSL
@@ -12,6 +12,7 @@ from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.schema import Section
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.proxy.tls import ClientContexts
+from a3s_gateway.runtime.reload import finish
 from a3s_gateway.transport.tls_context import TlsConfigurationError, server_context
 
 ALPN = (b"http/1.1",)
@@ -26,19 +27,28 @@ def context_of(tls: TlsConfig) -> SSL.Context:
 
 def certificate_faults(config: GatewayConfig) -> tuple[Diagnostic, ...]:
     """Try every certificate, key and CA file that the configuration names."""
-    return tuple(_faults(config))
+    return finish(try_certificates(config))
 
 
-def _faults(config: GatewayConfig) -> Iterator[Diagnostic]:
+def try_certificates(config: GatewayConfig) -> Generator[None, None, tuple[Diagnostic, ...]]:
+    """Do what `certificate_faults` does, and yield wherever traffic may have its turn."""
+    faults: list[Diagnostic] = []
+    for each in _faults(config):
+        faults += each
+        yield
+    return tuple(faults)
+
+
+def _faults(config: GatewayConfig) -> Iterator[Iterable[Diagnostic]]:
     for entrypoint in config.entrypoints.values():
         tls = entrypoint.tls
         if tls is not None and not tls.acme:
-            yield from _try(tls, partial(context_of, tls))
+            yield _try(tls, partial(context_of, tls))
     contexts = ClientContexts()
     for service in config.services.values():
         balancing = service.load_balancer
         if balancing is not None and balancing.tls is not None:
-            yield from _try(balancing.tls, partial(contexts.tls_to, "", balancing.tls))
+            yield _try(balancing.tls, partial(contexts.tls_to, "", balancing.tls))
 
 
 def _try(tls: Section, make: Callable[[], object]) -> Iterator[Diagnostic]:

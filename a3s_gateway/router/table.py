@@ -66,11 +66,7 @@ class RouteTable(Generic[T]):
         self._anywhere = (buckets[""],) if "" in buckets else ()
         self._wild = {host[2:]: bucket for host, bucket in buckets.items() if host[:2] == "*."}
         self._wilder = {host[3:]: bucket for host, bucket in buckets.items() if host[:2] == "**"}
-        self._hosts = {
-            host: (bucket, *self._elsewhere(host))
-            for host, bucket in buckets.items()
-            if host and host[0] != "*"
-        }
+        self._hosts: dict[str, tuple[_Bucket[T], ...]] = {}
 
     @classmethod
     def build(
@@ -106,7 +102,12 @@ class RouteTable(Generic[T]):
         for host, clauses in found.items():
             buckets[host] = _Bucket(clauses)
             yield
-        return cls(ranked, buckets)
+        table = cls(ranked, buckets)
+        for host, bucket in buckets.items():
+            if host and host[0] != "*":
+                table._hosts[host] = (bucket, *table._elsewhere(host))
+                yield
+        return table
 
     def entries(self) -> tuple[Entry[T], ...]:
         """Return the routers in the order in which they are tried."""

@@ -11,28 +11,35 @@ T = TypeVar("T")
 
 
 @define(eq=False)
+class Kept:
+    """One piece of state, and how many generations lease it."""
+
+    key: Hashable
+    value: Any
+    leases: int = field(default=0, init=False)
+
+
+@define(eq=False)
 class StatePool:
     """Learned state and open connections, kept by key while any generation leases them."""
 
-    _values: dict[Hashable, Any] = field(factory=dict, init=False)
-    _leases: dict[Hashable, int] = field(factory=dict, init=False)
+    _kept: dict[Hashable, Kept] = field(factory=dict, init=False)
 
-    def lease(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the value under `key`; `make` it unless some generation already has."""
-        if key not in self._values:
-            self._values[key] = make()
-        self._leases[key] = self._leases.get(key, 0) + 1
-        value: T = self._values[key]
-        return value
+    def lease(self, key: Hashable, make: Callable[[], Any]) -> Kept:
+        """Count a lease of what is kept under `key`; `make` it unless some generation has."""
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._kept[key] = Kept(key, make())
+        kept.leases += 1
+        return kept
 
-    def release(self, key: Hashable) -> None:
+    def release(self, kept: Kept) -> None:
         """Give one lease back; the last one drops the value, and closes it if it can be."""
-        self._leases[key] -= 1
-        if not self._leases[key]:
-            value = self._values.pop(key)
-            del self._leases[key]
-            if hasattr(value, "close"):
-                value.close()
+        kept.leases -= 1
+        if not kept.leases:
+            del self._kept[kept.key]  # a key is large: to look it up for each would take long
+            if hasattr(kept.value, "close"):
+                kept.value.close()
 
 
 @define(eq=False)
@@ -44,14 +51,15 @@ class Generation:
     """
 
     pool: StatePool
-    _leased: list[Hashable] = field(factory=list, init=False)
+    _leased: list[Kept] = field(factory=list, init=False)
     _holds: int = field(default=0, init=False)
     _is_retired: bool = field(default=False, init=False)
 
     def lease(self, key: Hashable, make: Callable[[], T]) -> T:
         """Lease state for as long as this generation lives."""
-        value = self.pool.lease(key, make)
-        self._leased.append(key)
+        kept = self.pool.lease(key, make)
+        self._leased.append(kept)
+        value: T = kept.value
         return value
 
     @property
@@ -77,5 +85,5 @@ class Generation:
     def _release_if_done(self) -> None:
         if not self._holds:
             leased, self._leased = self._leased, []
-            for key in leased:
-                self.pool.release(key)
+            for kept in leased:
+                self.pool.release(kept)

@@ -13,14 +13,14 @@ from a3s_gateway.admin.admin_service import AdminService
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.entrypoint.entrypoints_service import Entrypoints
-from a3s_gateway.entrypoint.tls import certificate_faults
+from a3s_gateway.entrypoint.tls import try_certificates
 from a3s_gateway.observability.observing_service import LogChange, Observing, cannot_open
 from a3s_gateway.service.health_service import HealthChecks
 
 from .compile import Compiler, Snapshot
 from .generation import Generation, StatePool
 from .reload import Prepared, in_slices, prepare_all
-from .unavailable import unavailable
+from .unavailable import look_for_unavailable
 
 
 @frozen(eq=False)
@@ -65,10 +65,13 @@ class Succession:
             ConfigError: It cannot be put in force; nothing has changed, nothing is left open.
 
         """
-        if faults := unavailable(config, has_limits=not self.stock):
-            raise ConfigError(faults, config.sources)
-        if faults := certificate_faults(config):
-            raise ConfigError(faults, config.sources)
+        checks = (
+            look_for_unavailable(config, has_limits=not self.stock),
+            try_certificates(config),
+        )
+        for check in checks:
+            if faults := await in_slices(check, self._rest, monotonic):
+                raise ConfigError(faults, config.sources)
         generation = Generation(self.pool)
         try:
             steps = compiler.steps(config, generation)

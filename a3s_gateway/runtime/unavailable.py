@@ -7,7 +7,7 @@ function comes; until then, to accept it in silence would be the worst answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Final
 
 from a3s_gateway.config.balancing import LoadBalancerConfig
@@ -21,6 +21,7 @@ from a3s_gateway.config.schema import Section
 from a3s_gateway.config.service import ServiceConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.plugin import plugins
+from a3s_gateway.runtime.reload import finish
 
 _FORWARDED_TO: Final = ("http", "https", "unix")
 _OF_SERVICES: Final = {
@@ -43,25 +44,36 @@ def unavailable(config: GatewayConfig, *, has_limits: bool = True) -> tuple[Diag
             Twisted's own cannot.
 
     """
-    return tuple(_all(config, has_limits=has_limits))
+    return finish(look_for_unavailable(config, has_limits=has_limits))
 
 
-def _all(config: GatewayConfig, *, has_limits: bool) -> Iterator[Diagnostic]:
+def look_for_unavailable(
+    config: GatewayConfig, *, has_limits: bool
+) -> Generator[None, None, tuple[Diagnostic, ...]]:
+    """Do what `unavailable` does, and yield wherever traffic may have its turn."""
+    faults: list[Diagnostic] = []
+    for each in _all(config, has_limits=has_limits):
+        faults += each
+        yield
+    return tuple(faults)
+
+
+def _all(config: GatewayConfig, *, has_limits: bool) -> Iterator[Iterable[Diagnostic]]:
     for entrypoint in config.entrypoints.values():
-        yield from _of_entrypoint(entrypoint)
+        yield _of_entrypoint(entrypoint)
         if not has_limits:
-            yield from _of_limits(entrypoint)
+            yield _of_limits(entrypoint)
     for router in config.routers.values():
-        yield from _of_router(router, config)
+        yield _of_router(router, config)
     for service in config.services.values():
-        yield from _of_service(service)
+        yield _of_service(service)
         if service.load_balancer is not None:
-            yield from _of_balancer(service.load_balancer)
+            yield _of_balancer(service.load_balancer)
     for middleware in config.middlewares.values():
-        yield from _of_middleware(middleware)
-    yield from _of_providers(config.providers)
+        yield _of_middleware(middleware)
+    yield _of_providers(config.providers)
     if _is_asked_for(config, "tracing"):
-        yield _fault(config.tracing, "", "tracing")
+        yield (_fault(config.tracing, "", "tracing"),)
 
 
 def _of_entrypoint(entrypoint: EntrypointConfig) -> Iterator[Diagnostic]:
