@@ -15,7 +15,10 @@ from typing import Final, Literal
 
 from attrs import define, field, frozen
 
+from a3s_gateway.headers import Headers
 from a3s_gateway.http import Exchange, Request
+
+from .trace import find_trace_id
 
 Line = Callable[[Request | None, Exchange, float, float], str | None]
 """
@@ -41,7 +44,7 @@ FIELDS: Final = {
     "entrypoint": "{quoted[exchange.entrypoint]}",
     "user_agent": '{quoted[request.headers.find("user-agent") or ""]}',
     "request_id": '{escape(exchange.request_id) if exchange.request_id else "null"}',
-    "trace_id": "null",
+    "trace_id": "{trace(request.headers)}",
     "protocol": '"{protocols[request.version]}"',
     "request_bytes": "{exchange.bytes_in}",
     "first_byte_ms": (
@@ -128,6 +131,11 @@ class _Quoted(dict[str, str]):
         return quoted
 
 
+def _trace(headers: Headers) -> str:
+    trace_id = find_trace_id(headers)
+    return f'"{trace_id}"' if trace_id is not None else "null"
+
+
 def _without_head(value: str) -> str:
     return "null" if re.search(r"\brequest\b", value) else value
 
@@ -152,6 +160,7 @@ def _json_line(names: Sequence[str]) -> Line:
         "escape": encode_basestring_ascii,
         "protocols": _PROTOCOLS,
         "quoted": _Quoted({"": "null"}),
+        "trace": _trace,
     }
     line: Line = eval(source, scope)  # noqa: S307 - see the docstring
     return line

@@ -300,3 +300,18 @@ def test_many_different_clients_do_not_fill_the_memory() -> None:
         assert quoted[""] == "null"
     assert len(quoted) <= 1024
     assert max(map(len, quoted)) <= 256
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("traceparent", f"00-{'a' * 32}-{'b' * 16}-00", "a" * 32),
+        ("b3", f"{'a' * 16}-{'b' * 16}", "0" * 16 + "a" * 16),
+        ("traceparent", f"00-{'A' * 32}-{'b' * 16}-00", None),
+        ("b3", "0", None),
+    ],
+)
+def test_a_line_tells_the_trace_of_its_request(name: str, value: str, shown: str | None) -> None:
+    """If its caller says so in a way that is valid."""
+    line = json.loads(render(JSON, request(headers=Headers.of((name, value))), exchange()))
+    assert line["trace_id"] == shown
