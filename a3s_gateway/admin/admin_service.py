@@ -124,6 +124,8 @@ def _send(request: WebRequest, answer: Answer) -> None:
 class _Site(Site):
     """twisted.web's protocol, without its log of requests."""
 
+    noisy = False
+
     def log(self, request: WebRequest) -> None:  # noqa: ARG002
         return
 
