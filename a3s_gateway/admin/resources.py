@@ -29,7 +29,7 @@ from a3s_gateway.service.backend import Backend
 
 _READ: Final = ("GET", "HEAD")
 _PROBES: Final = frozenset({"/livez", "/readyz"})
-_IN_SERVICE: Final = frozenset({"running", "reloading"})
+_IN_SERVICE: Final = "running"
 _BULKY: Final = 1024 * 1024  # bytes; to send so many, copies and all, takes a while itself
 _EVERY: Final = 20  # routers or services, between two places where others may have their turn
 
@@ -113,7 +113,7 @@ class Api:
     def _ready(self, *, is_verbose: bool) -> Work[Answer]:
         """Answer 503 before the start is over, and from the moment a stop begins."""
         state = self.gateway.health().state
-        status = 200 if state in _IN_SERVICE else 503
+        status = 200 if state == _IN_SERVICE else 503
         lines = []
         if is_verbose:
             lines.append(f"[{'+' if status == 200 else '-'}] state: {state}")
@@ -140,7 +140,7 @@ class Api:
             "active_connections": health.active_connections,
             "total_requests": health.total_requests,
         }
-        return (yield from in_json(value, 200 if health.state in _IN_SERVICE else 503))
+        return (yield from in_json(value, 200 if health.state == _IN_SERVICE else 503))
 
     def _config(self) -> Work[Answer]:
         whole = yield from dump_in_pieces(self.gateway.config())
@@ -199,7 +199,7 @@ class Api:
             return _wrong_method("POST")
         if self.gateway.config().span.path.startswith("<"):  # "<text>", or written by a program
             return refusal(501, "The configuration of this gateway was not read from a file")
-        if self.gateway.health().state not in _IN_SERVICE:
+        if self.gateway.health().state != _IN_SERVICE:
             return refusal(503, "The gateway is not in service")
         try:
             await self.reload()
