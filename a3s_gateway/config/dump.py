@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from typing import Any
 
@@ -20,6 +21,8 @@ from a3s_gateway.config.schema import (
 )
 
 MASK = "********"  # says that something is set, and not how long it is
+# Names of header fields whose values are somebody's credentials more often than not.
+_CREDENTIAL = re.compile(r"auth|cookie|credential|key|passw|secret|session|token", re.IGNORECASE)
 
 
 def dump(section: Section) -> dict[str, Json]:
@@ -62,7 +65,7 @@ def _value(key: Key, value: Any) -> Json:
         case ListKind(item=item):
             return [item.show(each) for each in value]
         case MapKind(item=item):
-            return {name: item.show(each) for name, each in value.items()}
+            return {n: MASK if _CREDENTIAL.search(n) else item.show(v) for n, v in value.items()}
     return _blocks(key, value)
 
 

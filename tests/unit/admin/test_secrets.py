@@ -34,6 +34,17 @@ middlewares "limit" {
 }
 """
 )
+EVERYTHING += """
+middlewares "fields" {
+  type = "headers"
+  request_headers = {
+    Authorization = "Basic planted-header",
+    "X-Api-Key"   = "planted-header",
+    Cookie        = "session=planted-header",
+    "X-Team"      = "checkout",
+  }
+}
+"""
 PATHS = (
     "/livez", "/readyz", "/readyz?verbose", "/metrics", "/api/gateway/config",
     "/api/gateway/health", "/api/gateway/metrics", "/api/gateway/routes",
@@ -85,5 +96,6 @@ def test_a_mask_says_that_something_is_set() -> None:
         authorization="Bearer planted-admin-token",
     )
     text = answer.body.decode()
-    assert text.count('"********"') == 6
+    assert text.count('"********"') == 9
+    assert '"X-Team": "checkout"' in text
     assert '"username": "operator"' in text
