@@ -169,7 +169,7 @@ class Process:
     def _stop(self, number: int) -> None:
         if self.gateway.state().state is State.RUNNING:
             count = self.gateway.health().active_connections
-            self._systemd.stopping(f"stopping, with {count} connections open")
+            self._systemd.stopping(f"stopping; connections open: {count}")
             self.gateway.shutdown()
         elif number == signal.SIGINT:
             _log.warn("interrupted again: not waiting for what still runs")

@@ -1,4 +1,4 @@
-"""What is known of a stall while it lasts."""
+"""From looks at a thread to the stalls of its reactor: how long, and what ran."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from pathlib import PurePath
 from types import FrameType
 from typing import Final
 
-from attrs import define
+from attrs import define, field
 
+STALL: Final = 0.1  # seconds; what somebody at the other end may notice
+LOOK_EVERY: Final = STALL / 2  # seconds; what is to be a stall is seen before it is one
 FRAMES: Final = 8  # innermost ones, which tell what ran and on whose behalf
 
 
 @define(eq=False)
 class Question:
     """
-    Asked of the reactor when it was seen at work; answered when that is done.
+    Put to the reactor when it was seen at work; it answers when that is done.
 
     Attributes:
-        since: When it was last idle, as near as one can say.
+        since: When it began to work, as near as one can say.
         seen: What it was seen at, last.
 
     """
@@ -25,18 +27,66 @@ class Question:
     since: float
     seen: str
 
-    @classmethod
-    def between(cls, idle: float, busy: float, seen: str) -> Question:
-        """Take the middle of the time it was last seen idle and that it was first seen at work."""
-        return cls((idle + busy) / 2, seen)
+
+@define(eq=False)
+class Looks:
+    """
+    What a thread that looks at another one has seen.
+
+    Attributes:
+        alive_at: When the reactor last waited for events, or answered.
+
+    """
+
+    alive_at: float
+    question: Question | None = field(default=None, init=False)
+    _due: float = field(init=False)  # when the next look is, if nothing holds up this thread, too
+
+    def __attrs_post_init__(self) -> None:
+        self._due = self.alive_at + LOOK_EVERY
+
+    def look(self, now: float, frame: FrameType, *, is_waiting: bool) -> Question | None:
+        """
+        Take note of what the other thread does.
+
+        Returns:
+            What the reactor is to be asked, if anything.
+
+        """
+        # Native code that runs long keeps this thread from looking, but not its time from passing.
+        due, self._due = self._due, now + LOOK_EVERY
+        if self.question is not None:
+            self.question.seen = where(frame)
+            return None
+        if is_waiting:
+            self.alive_at = now
+            return None
+        # It began between two looks: the middle is neither too early nor too late.
+        self.question = Question((self.alive_at + min(now, due)) / 2, where(frame))
+        return self.question
+
+    def answered(self, question: Question, now: float) -> float | None:
+        """Return the seconds that everything waited, if that was a stall."""
+        self.question, self.alive_at = None, now
+        seconds = now - question.since
+        return seconds if seconds >= STALL else None
+
+
+def is_waiting(frame: FrameType) -> bool:
+    """Tell whether a reactor waits for events; where none is recognised, it is asked each time."""
+    code = frame.f_code
+    return code.co_name in _WAITS and code.co_filename.endswith(("reactor.py", "selectors.py"))
+
+
+_WAITS: Final = {"doPoll", "doSelect", "doKEvent", "select"}
 
 
 def where(frame: FrameType | None) -> str:
     """Describe what a thread does: its innermost functions, the current one first."""
-    lines: list[str] = []
-    while frame is not None and len(lines) < FRAMES:
+    found: list[str] = []
+    while frame is not None and len(found) < FRAMES:
         code = frame.f_code
         file = "/".join(PurePath(code.co_filename).parts[-2:])
-        lines.append(f"{code.co_qualname} ({file}:{frame.f_lineno})")
+        found.append(f"{code.co_qualname} ({file}:{frame.f_lineno})")
         frame = frame.f_back
-    return ", called by ".join(lines)
+    return ", called by ".join(found)

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -55,6 +56,16 @@ def passed_sockets(environment: Mapping[str, str], pid: int) -> dict[str, tuple[
     return passed
 
 
+def _environment() -> dict[str, str]:
+    """Recall also the variables that Twisted's endpoints drop when they are imported."""
+    try:
+        first = Path("/proc/self/environ").read_bytes()
+    except OSError:
+        first = b""
+    pairs = (os.fsdecode(each).partition("=") for each in first.split(b"\0"))
+    return {name: value for name, _, value in pairs} | dict(os.environ)
+
+
 @implementer(IListeningPort)
 @frozen(eq=False)
 class Ports:
@@ -94,7 +105,7 @@ class InheritedEndpoint:
     handshake_timeout: float
     stock: bool
     passed: Mapping[str, Sequence[int]] = field(
-        factory=lambda: passed_sockets(os.environ, os.getpid())
+        factory=lambda: passed_sockets(_environment(), os.getpid())
     )
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
