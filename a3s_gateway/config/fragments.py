@@ -69,11 +69,13 @@ def read_again(path: str, in_force: Texts, environ: Mapping[str, str] | None = N
 
 
 def _blame(error: ConfigError, main: str, in_force: Texts) -> set[str]:
-    """Choose the fragments to be held back: those with faults, else all that have changed."""
+    """Choose whom to hold back, of those that changed: with a fault, with a part in one, all."""
     changed = {
         path
         for path, source in error.sources.items()
         if path != main and source.text != in_force.get(path)
     }
-    faulty = {each.span.path for each in error.diagnostics if each.severity == "error"}
-    return changed & faulty or changed
+    faults = [each for each in error.diagnostics if each.severity == "error"]
+    faulty = {each.span.path for each in faults}
+    concerned = {note.span.path for each in faults for note in each.notes}
+    return changed & faulty or changed & concerned or changed

@@ -1,0 +1,43 @@
+"""The garbage collector around a reload."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from a3s_gateway.runtime.memory import growing
+
+
+class Thing:
+    """May refer to itself."""
+
+    def __init__(self) -> None:
+        self.me: object = None
+
+
+def test_the_collector_is_off_meanwhile_and_on_afterwards() -> None:
+    """Also when the reload fails."""
+    try:
+        with growing():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        with pytest.raises(ZeroDivisionError), growing():
+            1 / 0  # noqa: B018
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+
+
+def test_what_is_replaced_goes_without_the_collector() -> None:
+    """An object of an old configuration that was frozen ends with its last reference."""
+    try:
+        with growing():
+            thing = Thing()
+        gone = weakref.ref(thing)
+        del thing
+        assert gone() is None
+    finally:
+        gc.unfreeze()
