@@ -460,6 +460,79 @@ class OneAtATimeTests(ReloadTestCase):
                 await each
 
 
+class FromFilesTests(ReloadTestCase):
+    """The files of the configuration, while the gateway runs."""
+
+    MAIN = """
+        entrypoints "web" { address = "127.0.0.1:0" }
+        providers {
+          file {
+            directory = "conf.d"
+          }
+        }
+        admin { enabled = false }
+        access_log { enabled = false }
+    """
+
+    def put(self, name: str, text: str) -> None:
+        """Put a file in the place of the one there was, as a deployment does."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".new").write_text(text)
+        path.with_suffix(".new").replace(path)
+
+    def router(self, path: str, service: str = "ping@internal") -> str:
+        name = path.strip("/")
+        return f'routers "{name}" {{\n rule = "Path(`{path}`)"\n service = "{service}"\n}}\n'
+
+    async def status(self, path: str) -> int:
+        return (await self.exchange(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())).status
+
+    async def reloaded(self, succeeded: int, failed: int = 0) -> None:
+        def is_so() -> bool:
+            now = self.gateways[-1].facts().reloads
+            return (now.succeeded, now.failed) == (succeeded, failed)
+
+        await eventually(is_so, f"{succeeded} reloads, and {failed} that fail")
+
+    async def test_changes_on_disk_are_taken_over_and_faults_do_no_harm(self) -> None:
+        """Good files count at once; a bad fragment stays as it was, a bad main file all of them."""
+        self.folder = Path(self.mktemp())
+        self.put("gateway.hcl", self.MAIN)
+        self.put("conf.d/a.hcl", self.router("/a1"))
+        config = GatewayConfig.from_file(self.folder / "gateway.hcl")
+        gateway = Gateway(config, reactor, stock_transports=self.stock)
+        self.gateways.append(gateway)
+        await gateway.start()
+        self.assertEqual(await self.status("/a1"), 200)
+
+        self.put("conf.d/a.hcl", self.router("/a2"))
+        await self.reloaded(1)
+        self.assertEqual([await self.status(p) for p in ("/a1", "/a2")], [404, 200])
+
+        self.put("conf.d/a.hcl", self.router("/a3", "nobody"))
+        await self.reloaded(2)
+        self.assertEqual(await self.status("/a2"), 200)
+        self.assertIn("nobody", gateway.state().last_error)
+        self.assertFalse(gateway.facts().reloads.is_last_successful)
+
+        self.put("conf.d/b.hcl", self.router("/b1"))
+        await self.reloaded(3)
+        self.assertEqual([await self.status(p) for p in ("/a2", "/b1")], [200, 200])
+        self.assertIn("nobody", gateway.state().last_error)
+
+        self.put("gateway.hcl", self.MAIN + "nonsense = 1\n")
+        await self.reloaded(3, failed=1)
+        self.assertIn("nonsense", gateway.state().last_error)
+        self.assertEqual([await self.status(p) for p in ("/a2", "/b1")], [200, 200])
+
+        self.put("gateway.hcl", self.MAIN)
+        self.put("conf.d/a.hcl", self.router("/a3"))
+        await eventually(lambda: gateway.facts().reloads.is_last_successful, "all to be well")
+        self.assertEqual(gateway.state().last_error, "")
+        self.assertEqual([await self.status(p) for p in ("/a3", "/b1")], [200, 200])
+
+
 class AccessLogTests(ReloadTestCase):
     """The access log changes, and no line is lost."""
 
