@@ -20,6 +20,8 @@ from a3s_gateway.config.schema import RejectedError
         ("127.0.0.1:0", Address("tcp", "127.0.0.1", 0)),
         ("unix:/run/gateway.sock", Address("unix", path="/run/gateway.sock")),
         ("unix:gateway.sock", Address("unix", path="gateway.sock")),
+        ("systemd:web", Address("systemd", name="web")),
+        ("systemd:a3s-gateway.socket", Address("systemd", name="a3s-gateway.socket")),
     ],
 )
 def test_addresses(text: str, address: Address) -> None:
@@ -51,6 +53,10 @@ def test_addresses(text: str, address: Address) -> None:
         ":-1",
         ":\uff18",
         "unix:/" + "x" * 120,
+        "systemd:",
+        "systemd:a:b",
+        "systemd:a b",
+        "systemd:" + "x" * 256,
     ],
 )
 def test_what_is_no_address(text: str) -> None:
@@ -67,6 +73,7 @@ def test_what_is_no_address(text: str) -> None:
         ("[::1]:1", True),
         ("localhost:1", True),
         ("unix:/a", True),
+        ("systemd:web", False),
         (":1", False),
         ("0.0.0.0:1", False),
         ("[::]:1", False),

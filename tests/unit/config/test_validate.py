@@ -35,6 +35,7 @@ def listeners(*addresses: str, protocol: str = "http", admin: str = "127.0.0.1:9
         ("[::]:80", "[::1]:80"),
         ("LOCALHOST:80", "localhost:80"),
         ("unix:/run/a", "unix:/run/a"),
+        ("systemd:web", "systemd:web"),
     ],
 )
 def test_two_listeners_cannot_share_an_address(one: str, other: str) -> None:
@@ -52,6 +53,8 @@ def test_two_listeners_cannot_share_an_address(one: str, other: str) -> None:
         (":0", ":0"),
         ("unix:/run/a", "unix:/run/b"),
         ("unix:/run/a", ":80"),
+        ("systemd:web", "systemd:api"),
+        ("systemd:web", "unix:web"),
     ],
 )
 def test_different_addresses_do_not_collide(one: str, other: str) -> None:

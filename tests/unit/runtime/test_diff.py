@@ -35,6 +35,16 @@ def test_what_is_new_is_opened_and_what_is_gone_is_closed() -> None:
     assert diff.closed == ("a",)
 
 
+def test_a_socket_of_systemds_is_known_by_its_name() -> None:
+    """It is none of the Unix sockets, whatever they are called."""
+    diff = diff_listeners(
+        entrypoints(a="systemd:web", b="unix:api"), entrypoints(c="systemd:web", d="systemd:api")
+    )
+    assert diff.kept == {"c": "a"}
+    assert diff.opened == ("d",)
+    assert diff.closed == ("b",)
+
+
 def test_port_0_is_known_by_its_name() -> None:
     """Two entrypoints whose ports the system chooses are not the same."""
     diff = diff_listeners(entrypoints(a=":0", b=":0"), entrypoints(b=":0", c=":0"))
