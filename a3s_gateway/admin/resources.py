@@ -30,6 +30,7 @@ from a3s_gateway.service.backend import Backend
 _READ: Final = ("GET", "HEAD")
 _PROBES: Final = frozenset({"/livez", "/readyz"})
 _IN_SERVICE: Final = "running"
+_SLICE: Final = 0.002  # seconds that an answer may take from traffic at a time
 _BULKY: Final = 1024 * 1024  # bytes; to send so many, copies and all, takes a while itself
 _EVERY: Final = 20  # routers or services, between two places where others may have their turn
 
@@ -65,10 +66,13 @@ class Api:
             return refusal(404, "Not found")
         if asked.method not in _READ:
             return _wrong_method(*_READ)
-        answer = await in_slices(work(), self.rest, self.now)
+        answer = await self._in_slices(work())
         if len(answer.body) > _BULKY:
             await self.rest()
         return answer
+
+    async def _in_slices(self, work: Work[Answer]) -> Answer:
+        return await in_slices(work, self.rest, self.now, _SLICE)
 
     # -- who may ask
 
@@ -209,7 +213,7 @@ class Api:
                 for each in error.diagnostics
             ]
             refused: dict[str, Json] = {"error": "The configuration is at fault", "faults": faults}
-            return await in_slices(in_json(refused, 422), self.rest, self.now)
+            return await self._in_slices(in_json(refused, 422))
         return Answer(200, JSON, b'{\n  "status": "reloaded"\n}\n')
 
 

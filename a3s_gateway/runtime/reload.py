@@ -73,17 +73,19 @@ async def in_slices(
     work: Generator[None, None, T],
     rest: Callable[[], Awaitable[None]],
     now: Callable[[], float],
+    seconds: float = SLICE,
 ) -> T:
     """
-    Do all of `work`, and let others have their turn every `SLICE` seconds.
+    Do all of `work`, and let others have their turn every `seconds`.
 
     Args:
         work: Yields where it may be interrupted; returns the result.
         rest: Waits until everybody else has had a turn.
         now: Monotonic time in seconds.
+        seconds: How long others may have to wait.
 
     """
-    until = now() + SLICE
+    until = now() + seconds
     try:
         while True:
             try:
@@ -93,6 +95,6 @@ async def in_slices(
                 return result
             if now() >= until:
                 await rest()
-                until = now() + SLICE
+                until = now() + seconds
     finally:
         work.close()

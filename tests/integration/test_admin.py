@@ -360,7 +360,7 @@ class MetricsTests(AdminTestCase):
             beat.stop()
             assert len(answer.body) > 100_000
             longest = max(later - sooner for sooner, later in pairwise(turns))
-            # Of processor time, so that a busy machine does not count; the operator's end of the
+            # Of processor time, so that a busy machine counts little; the operator's end of the
             # connection lives in this process, too.
             assert longest < 0.01, (path, longest)
             assert len(turns) > 5
