@@ -17,6 +17,7 @@ from .errors import GatewayError, UpstreamConnectError, UpstreamError, to_respon
 from .http import Exchange, Handler, Request, Response
 from .observability.counters import RouteCounters
 from .observability.facts import Connections
+from .observability.tracer import OpenSpan, Tracer
 from .router.table import RouteTable
 from .service.backend import Backend, Watch
 from .service.balancer import Balancer
@@ -82,6 +83,26 @@ class EntrypointResource:
 
     def _over(self, request: Request | None, exchange: Exchange) -> None:
         self.observer.observe(request, exchange)
+        self.generation.unhold()
+
+
+@define(eq=False)
+class TracedResource(EntrypointResource):
+    """The same with a span around every exchange; made only where spans are exported."""
+
+    tracer: Tracer
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request, whose span is the parent of what the backend does."""
+        onward, span = self.tracer.begin(request)
+        if span is not None:
+            # It is recorded after all else; the exporter lives as long as the generation.
+            self.generation.hold()
+            request.exchange.on_close(partial(self._record, span, request, request.exchange))
+        return await super().handle(onward)
+
+    def _record(self, span: OpenSpan, request: Request, exchange: Exchange) -> None:
+        self.tracer.end(span, request, exchange)
         self.generation.unhold()
 
 

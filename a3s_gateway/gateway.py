@@ -228,6 +228,7 @@ class Gateway(MultiService):
             self._observing.ledger,
             self._health.watch,
             api_handler(self._api, time),
+            lambda url: self._observing.exporters.exporter_for(__version__, url),
         )
 
     def _report(self, backend: Backend, error: UpstreamError) -> None:

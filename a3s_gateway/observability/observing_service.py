@@ -24,6 +24,7 @@ from .access_log_service import AccessLogService
 from .counters import Ledger, RouteCounters
 from .facts import Facts, Outcomes
 from .observer import ExchangeObserver
+from .otlp_service import Exporters
 from .output import Output
 
 
@@ -38,6 +39,7 @@ class Observing(MultiService):
 
     Attributes:
         ledger: What all routes have counted.
+        exporters: Who takes spans to collectors.
 
     """
 
@@ -48,10 +50,13 @@ class Observing(MultiService):
     _ending: dict[AccessLogService, Deferred[None]] = field(factory=dict, init=False)
     _lost_before: int = field(default=0, init=False)  # lines, by access logs that have ended
     ledger: Ledger = field(factory=Ledger, init=False)
+    exporters: Exporters = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         super().__init__()
         self.setName("observability")
+        self.exporters = Exporters(self.reactor)
+        self.exporters.setServiceParent(self)
         if self.config.enabled:
             self._access_log = self._make_log(self.config)
             self._access_log.setServiceParent(self)

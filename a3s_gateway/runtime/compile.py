@@ -8,7 +8,8 @@ builds looks nothing up by name while traffic flows.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from random import random
+from random import getrandbits, random
+from time import monotonic, time_ns
 from typing import Any, Protocol, TypeVar
 
 from attrs import define, frozen
@@ -18,15 +19,24 @@ from a3s_gateway.config.balancing import HealthCheckConfig, LoadBalancerConfig, 
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.middleware import MiddlewareConfig
 from a3s_gateway.config.model import GatewayConfig
+from a3s_gateway.config.observability import TracingConfig
 from a3s_gateway.config.router import RouterConfig
 from a3s_gateway.config.service import ServiceConfig
-from a3s_gateway.dataplane import EntrypointResource, Observer, Origin, Route, Upstream
+from a3s_gateway.dataplane import (
+    EntrypointResource,
+    Observer,
+    Origin,
+    Route,
+    TracedResource,
+    Upstream,
+)
 from a3s_gateway.effects import Effects
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.http import Handler, Middleware, Request, Response, compose
 from a3s_gateway.observability.counters import Invocations, Ledger
 from a3s_gateway.observability.facts import Connections
+from a3s_gateway.observability.tracer import Span, Tracer
 from a3s_gateway.plugin import plugins
 from a3s_gateway.proxy.internal import INTERNAL, Wall
 from a3s_gateway.router.expression import rule_length
@@ -51,6 +61,13 @@ class OriginMaker(Protocol):
 
     def probe(self, url: ServerUrl, service: LoadBalancerConfig, check: HealthCheckConfig) -> Probe:
         """Make what looks at one server."""
+
+
+class Exporter(Protocol):
+    """Who takes spans to a collector; it ends with its `close`."""
+
+    def record(self, span: Span) -> None:
+        """Take the span of an exchange that is over."""
 
 
 @frozen(eq=False)
@@ -90,6 +107,7 @@ class Compiler:
     ledger: Ledger
     watch: Callable[[Outliers], Watch]
     api: Handler
+    exporter_for: Callable[[ServerUrl], Exporter]
 
     def compile(self, config: GatewayConfig, generation: Generation) -> Snapshot:
         """
@@ -133,6 +151,7 @@ class Compiler:
         entries = yield from _each(
             config.routers, lambda router: _entry(router, routes[router.name])
         )
+        tracer = self._tracer(config.tracing, generation)
         resources = {}
         for name, entrypoint in config.entrypoints.items():
             if entrypoint.protocol == "http":
@@ -141,11 +160,25 @@ class Compiler:
                     for each in config.routers.values()
                     if name in each.entrypoints or not each.entrypoints
                 )
-                observer = self.observer_for(name)
-                resources[name] = EntrypointResource(name, generation, observer, table)
+                resources[name] = self._resource(name, generation, table, tracer)
         backends = {name: tuple(each.origins) for name, each in services.items()}
         pools = {b: origin.pool for each in services.values() for b, origin in each.origins.items()}
         return Snapshot(generation, resources, routes, backends, pools, health, invocations)
+
+    def _tracer(self, tracing: TracingConfig, generation: Generation) -> Tracer | None:
+        endpoint = tracing.endpoint
+        if endpoint is None:
+            return None
+        exporter = generation.lease(("exporter", endpoint), lambda: self.exporter_for(endpoint))
+        return Tracer(tracing.sample_ratio, exporter.record, time_ns, monotonic, getrandbits)
+
+    def _resource(
+        self, name: str, generation: Generation, table: RouteTable[Route], tracer: Tracer | None
+    ) -> EntrypointResource:
+        observer = self.observer_for(name)
+        if tracer is None:
+            return EntrypointResource(name, generation, observer, table)
+        return TracedResource(name, generation, observer, table, tracer)
 
     def _upstream(
         self, service: ServiceConfig, generation: Generation

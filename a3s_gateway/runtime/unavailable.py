@@ -72,8 +72,6 @@ def _all(config: GatewayConfig, *, has_limits: bool) -> Iterator[Iterable[Diagno
     for middleware in config.middlewares.values():
         yield _of_middleware(middleware)
     yield _of_providers(config.providers)
-    if _is_asked_for(config, "tracing"):
-        yield (_fault(config.tracing, "", "tracing"),)
 
 
 def _of_entrypoint(entrypoint: EntrypointConfig) -> Iterator[Diagnostic]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from a3s_gateway import plugin
 from a3s_gateway.body import NO_BODY, Body
@@ -18,11 +18,13 @@ from a3s_gateway.config.kinds import TEXT
 from a3s_gateway.config.middleware import Settings
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.schema import key
+from a3s_gateway.dataplane import EntrypointResource
 from a3s_gateway.effects import Effects
 from a3s_gateway.errors import UpstreamConnectError, UpstreamError
 from a3s_gateway.headers import EMPTY_HEADERS, Headers
 from a3s_gateway.http import Exchange, Handler, Request, Response
 from a3s_gateway.observability.counters import Ledger
+from a3s_gateway.observability.tracer import Span
 from a3s_gateway.plugin import Plugin, plugins
 from a3s_gateway.proxy.internal import ping
 from a3s_gateway.runtime.compile import Compiler, Snapshot
@@ -110,17 +112,34 @@ class FakeOrigin:
 
 
 @define(eq=False)
+class Spans:
+    """Keeps the spans of exchanges."""
+
+    url: str
+    recorded: list[Span] = field(factory=list)
+    is_closed: bool = False
+
+    def record(self, span: Span) -> None:
+        assert not self.is_closed
+        self.recorded.append(span)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@define(eq=False)
 class World:
     """Everything around a compiler, and what it was told."""
 
     made: list[FakeOrigin]
     reported: list[tuple[str, str]]
+    spans: list[Spans]
     pool: StatePool
     ledger: Ledger
 
     @classmethod
     def new(cls) -> World:
-        return cls([], [], StatePool(), Ledger())
+        return cls([], [], [], StatePool(), Ledger())
 
     def origin(self, url: ServerUrl, service: LoadBalancerConfig) -> FakeOrigin:
         self.made.append(FakeOrigin(url, service))
@@ -128,6 +147,10 @@ class World:
 
     def probe(self, url: ServerUrl, service: LoadBalancerConfig, check: HealthCheckConfig) -> Probe:
         raise NotImplementedError
+
+    def exporter(self, url: ServerUrl) -> Spans:
+        self.spans.append(Spans(url.text))
+        return self.spans[-1]
 
     def observe(self, request: Request | None, exchange: Exchange) -> None:
         pass
@@ -149,6 +172,7 @@ class World:
             ledger=self.ledger,
             watch=lambda _: Indifferent(),
             api=ping(lambda: 0.0),
+            exporter_for=self.exporter,
         )
         return compiler.compile(GatewayConfig.from_text(text), Generation(self.pool))
 
@@ -349,3 +373,43 @@ def test_a_retired_generation_gives_everything_back() -> None:
     one.generation.retire()
     two = world.compile(text)
     assert two.services["backend"][0] is not one.services["backend"][0]
+
+
+COLLECTOR = 'tracing {\n endpoint = "http://collector:4318/v1/traces"\n}\n'
+
+
+def test_every_exchange_is_a_span_where_there_is_a_collector() -> None:
+    """Also one that no router takes; and what the backend gets names the span."""
+    world = World.new()
+    snapshot = world.compile(WEB + router("all", rule="Path(`/`)") + service() + COLLECTOR)
+    ask(snapshot)
+    ask(snapshot, "/other")
+    (spans,) = world.spans
+    assert [span.name for span in spans.recorded] == ["GET all", "GET"]
+
+
+def test_without_a_collector_there_is_nothing_to_pay() -> None:
+    """What answers is the same as if there were no tracing at all."""
+    world = World.new()
+    snapshot = world.compile(WEB + router("all") + service() + "tracing {\n}\n")
+    assert type(snapshot.resources["web"]) is EntrypointResource
+    assert world.spans == []
+
+
+def test_the_exporter_lives_as_long_as_anybody_needs_it() -> None:
+    """A reload keeps it; an exchange in progress has its span recorded before it ends."""
+    world = World.new()
+    text = WEB + router("all") + service()
+    one: Any = world.compile(text + COLLECTOR)
+    two: Any = world.compile(text + COLLECTOR)
+    (spans,) = world.spans
+    one.generation.retire()
+    exchange = Exchange("web", "192.0.2.1", 0.0)
+    request = Request(
+        "GET", "/", None, "a", "a", 11, "http", EMPTY_HEADERS, NO_BODY, "192.0.2.1", exchange
+    )
+    asyncio.run(two.resources["web"].handle(request))
+    two.generation.retire()
+    assert not spans.is_closed
+    exchange.close()
+    assert (spans.is_closed, len(spans.recorded)) == (True, 1)

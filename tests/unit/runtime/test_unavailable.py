@@ -8,7 +8,7 @@ import pytest
 
 from a3s_gateway.config.middleware import MiddlewareConfig
 from a3s_gateway.config.model import GatewayConfig
-from a3s_gateway.config.observability import TracingConfig
+from a3s_gateway.config.provider import DnsConfig, ProvidersConfig
 from a3s_gateway.config.schema import BlockKind, BlocksKind, NamedKind, PluginKind, Section, schema
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.plugin import plugins
@@ -77,6 +77,8 @@ WORKING = [
     "access_log.fields",
     "access_log.sample",
     "shutdown_timeout_secs",
+    "tracing.endpoint",
+    "tracing.sample_ratio",
 ]
 
 # Refused by the model itself on an entrypoint that is not of their protocol, which is refused.
@@ -143,7 +145,6 @@ REFUSED = {
     "providers.kubernetes": (
         "more", "providers {\n kubernetes {\n }\n}", "the kubernetes provider",
     ),
-    "tracing": ("more", "tracing {\n}", "tracing"),
 }  # fmt: skip
 
 
@@ -245,14 +246,14 @@ def test_servers_that_nothing_can_be_forwarded_to_yet(scheme: str) -> None:
 
 def test_everything_is_told_in_one_run() -> None:
     """Also what is wrong twice."""
-    more = "tracing {\n}\nproviders {\n dns {\n }\n docker {\n }\n}"
+    more = "providers {\n dns {\n }\n docker {\n }\n kubernetes {\n }\n}"
     assert len(refused("more", more)) == 3
 
 
 def test_what_a_program_sets_is_not_ignored_either() -> None:
     """A configuration that was never text has no places, but the same faults."""
-    (fault,) = unavailable(GatewayConfig(tracing=TracingConfig(sample_ratio=0.5)))
-    assert fault.message == "not yet available: tracing"
+    (fault,) = unavailable(GatewayConfig(providers=ProvidersConfig(dns=DnsConfig())))
+    assert fault.message == "not yet available: the dns provider"
     assert unavailable(GatewayConfig()) == ()
 
 
