@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import socket
 import weakref
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
+from twisted.internet.utils import getProcessOutput
 
 from a3s_gateway import ConfigError, Gateway, GatewayConfig
 from a3s_gateway.transport.endpoints import client_endpoint
@@ -619,6 +622,25 @@ class UnderLoadTests(ReloadTestCase):
         self.assertTrue(all(each.done > 20 for each in load))
         self.assertEqual(self.gateways[-1].facts().reloads.succeeded, 100)
         self.assertEqual(self.gateways[-1].facts().reloads.failed, 0)
+
+    async def test_a_load_generator_sees_no_error_either(self) -> None:
+        """With connections that are kept for the whole of it, and as many requests as go in."""
+        wrk = shutil.which("wrk")
+        if wrk is None:
+            raise SkipTest("wrk is not installed")
+        backend = await self.backend(OK)
+        gateway = await self.begin(backend.url)
+        number = gateway.addresses()["web"].port
+        url = f"http://127.0.0.1:{number}/"
+        said = getProcessOutput(wrk, ["-t1", "-c16", "-d5s", url], reactor=reactor)
+        for number in range(100):
+            await self.reload(backend.url, balancing=f'request_timeout = "{10 + number % 2}s"')
+            await passed(0.02)
+        words = (await said).decode()
+        self.assertIn("requests in", words)
+        self.assertNotIn("Socket errors", words)
+        self.assertNotIn("Non-2xx", words)
+        self.assertEqual(gateway.facts().reloads.succeeded, 100)
 
 
 class Load:
