@@ -7,7 +7,7 @@ holds its kind, default and documentation. `decode`, `dump` and `reference` inte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast
 
 import attrs
@@ -292,6 +292,18 @@ class Section:
     def mistakes(self) -> Iterator[Mistake]:
         """Find what is wrong among the keys of this block; runs when each key by itself is fine."""
         return iter(())
+
+
+def hashable(value: Any) -> Hashable:
+    """Return what is equal for equal sections, or values of sections, and can be a key."""
+    if isinstance(value, Section):
+        fields = (each for each in attrs.fields(type(value)) if each.eq)
+        return type(value), *(hashable(getattr(value, each.name)) for each in fields)
+    if isinstance(value, Mapping):
+        return tuple((name, hashable(item)) for name, item in value.items())
+    if isinstance(value, tuple | list):
+        return tuple(hashable(item) for item in value)
+    return cast(Hashable, value)
 
 
 _schemas: dict[type[Section], Mapping[str, Key]] = {}

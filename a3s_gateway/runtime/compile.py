@@ -7,7 +7,9 @@ builds looks nothing up by name while traffic flows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Mapping
+import os
+from collections import Counter
+from collections.abc import Callable, Coroutine, Generator, Hashable, Mapping
 from random import getrandbits, random
 from time import monotonic, time_ns
 from typing import Any, Protocol, TypeVar
@@ -15,12 +17,18 @@ from typing import Any, Protocol, TypeVar
 from attrs import define, frozen
 
 from a3s_gateway.config.address import ServerUrl
-from a3s_gateway.config.balancing import HealthCheckConfig, LoadBalancerConfig, ServerConfig
+from a3s_gateway.config.balancing import (
+    HealthCheckConfig,
+    LoadBalancerConfig,
+    ServerConfig,
+    UpstreamTlsConfig,
+)
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.middleware import MiddlewareConfig
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.observability import TracingConfig
 from a3s_gateway.config.router import RouterConfig
+from a3s_gateway.config.schema import hashable
 from a3s_gateway.config.service import ServiceConfig
 from a3s_gateway.dataplane import (
     EntrypointResource,
@@ -134,14 +142,18 @@ class Compiler:
         handlers: dict[str, Handler] = {name: each.handle for name, each in services.items()}
         handlers |= {name: make(self.wall) for name, make in INTERNAL.items()}
         handlers["api@internal"] = self.api
-        # 3  A middleware is one however many routers name it, and so is what it remembers.
+        # 3  A middleware is one however many routers name it, and so is what it remembers: it
+        #    outlives a reload that leaves its block alone.
         invocations = {
             name: generation.lease(("invocations", name), Invocations)
             for name in config.middlewares
         }
         middlewares = yield from _each(
             config.middlewares,
-            lambda each: _counted(self._middleware(each, config), invocations[each.name]),
+            lambda each: _counted(
+                generation.lease(_middleware_key(each), lambda: self._middleware(each, config)),
+                invocations[each.name],
+            ),
         )
         # 4  A route is its middlewares around its service.
         routes = yield from _each(
@@ -186,10 +198,14 @@ class Compiler:
         balancing = service.load_balancer
         assert balancing is not None  # revisions are refused before this
         # 1a  A server is a backend, which counts, and an origin, which holds its connections.
-        origins = dict(
-            self._server(service.name, index, balancing, generation)
-            for index in range(len(balancing.servers))
-        )
+        counted: Counter[tuple[ServerUrl, int]] = Counter()
+        origins = {}
+        for server in balancing.servers:
+            # The same server may stand in a list twice; it is known by which of them it is.
+            counted[server.url, server.weight] += 1
+            key = (service.name, server.url, server.weight, counted[server.url, server.weight])
+            backend, origin = self._server(server, key, balancing, generation)
+            origins[backend] = origin
         # 1b  The strategy begins anew only when it, or the servers, are others than before.
         strategy, backends = balancing.strategy, tuple(origins)
         balancer = generation.lease(
@@ -209,11 +225,12 @@ class Compiler:
         )
 
     def _server(
-        self, service: str, index: int, balancing: LoadBalancerConfig, generation: Generation
+        self,
+        server: ServerConfig,
+        key: tuple[Hashable, ...],
+        balancing: LoadBalancerConfig,
+        generation: Generation,
     ) -> tuple[Backend, Origin]:
-        server: ServerConfig = balancing.servers[index]
-        # The same server may stand in a list twice; its place tells the two apart.
-        key = (service, server.url, server.weight, index)
         backend = generation.lease(
             ("backend", *key), lambda: Backend(server.url.text, server.weight)
         )
@@ -221,6 +238,7 @@ class Compiler:
         facts = (
             balancing.pool,
             balancing.tls,
+            _stamps(balancing.tls),
             balancing.connect_timeout,
             balancing.request_timeout,
             balancing.stream_idle_timeout,
@@ -256,6 +274,25 @@ class Compiler:
             lambda: self.ledger.open(router.service),
         )
         return Route(router.name, router.service, handler, counters)
+
+
+def _middleware_key(middleware: MiddlewareConfig) -> Hashable:
+    return "middleware", middleware.name, middleware.type, hashable(middleware.config)
+
+
+def _stamps(tls: UpstreamTlsConfig | None) -> Hashable:
+    """Tell versions of certificate files apart: a reload takes new ones over."""
+    if tls is None:
+        return ()
+    return tuple(_stamp(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
+
+
+def _stamp(file: str) -> Hashable:
+    try:
+        status = os.stat(file)  # noqa: PTH116 - text in
+    except OSError:
+        return None  # whoever opens it says why
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _counted(middleware: Middleware, invocations: Invocations) -> Middleware:
