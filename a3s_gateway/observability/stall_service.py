@@ -72,5 +72,5 @@ class StallWatch(Service):
             _log.warn(
                 "everything waited for {seconds} s: {where}",
                 seconds=round(seconds, 3),
-                where=question.seen,
+                where="; then ".join(question.seen),
             )

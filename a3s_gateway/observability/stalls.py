@@ -9,8 +9,8 @@ from typing import Final
 from attrs import define, field
 
 STALL: Final = 0.1  # seconds; what somebody at the other end may notice
-LOOK_EVERY: Final = STALL / 2  # seconds; what is to be a stall is seen before it is one
-FRAMES: Final = 8  # innermost ones, which tell what ran and on whose behalf
+LOOK_EVERY: Final = STALL  # seconds; so that nothing that becomes a stall is overlooked
+FRAMES: Final = 6  # innermost ones, which tell what ran and on whose behalf
 
 
 @define(eq=False)
@@ -20,12 +20,18 @@ class Question:
 
     Attributes:
         since: When it began to work, as near as one can say.
-        seen: What it was seen at, last.
+        seen: What it was seen at: the first thing, and the last two.
 
     """
 
     since: float
-    seen: str
+    seen: list[str] = field(factory=list)
+
+    def add(self, sight: str) -> None:
+        """Take note of what it is at now."""
+        if sight not in self.seen:
+            self.seen.append(sight)
+            del self.seen[1:-2]
 
 
 @define(eq=False)
@@ -56,13 +62,13 @@ class Looks:
         # Native code that runs long keeps this thread from looking, but not its time from passing.
         due, self._due = self._due, now + LOOK_EVERY
         if self.question is not None:
-            self.question.seen = where(frame)
+            self.question.add(where(frame))
             return None
         if is_waiting:
             self.alive_at = now
             return None
         # It began between two looks: the middle is neither too early nor too late.
-        self.question = Question((self.alive_at + min(now, due)) / 2, where(frame))
+        self.question = Question((self.alive_at + min(now, due)) / 2, [where(frame)])
         return self.question
 
     def answered(self, question: Question, now: float) -> float | None:

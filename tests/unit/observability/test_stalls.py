@@ -8,7 +8,7 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a3s_gateway.observability.stalls import FRAMES, LOOK_EVERY, STALL, Looks, where
+from a3s_gateway.observability.stalls import FRAMES, LOOK_EVERY, STALL, Looks, Question, where
 
 HERE: FrameType = sys._getframe()  # noqa: SLF001
 
@@ -36,6 +36,14 @@ def test_a_deep_stack_is_cut() -> None:
         return deep(depth - 1) if depth else where(sys._getframe())  # noqa: SLF001
 
     assert len(deep(50).split(", called by ")) == FRAMES
+
+
+def test_of_many_sights_a_few_are_told() -> None:
+    """What ran first, and what ran at the end; the same only once."""
+    question = Question(0.0)
+    for sight in ("a", "b", "c", "c", "a", "d"):
+        question.add(sight)
+    assert question.seen == ["a", "c", "d"]
 
 
 def test_a_thread_that_does_nothing() -> None:
