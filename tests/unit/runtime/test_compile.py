@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -363,6 +364,50 @@ def test_connections_do_not_outlive_what_they_depend_on(change: str) -> None:
     two = world.compile(WEB + router("all") + service("http://one", more=change))
     assert two.services == one.services
     assert len(world.made) == 2
+
+
+def test_servers_are_known_wherever_they_stand_in_the_list() -> None:
+    """One that is added in front, or taken away, disturbs no other; the same one twice is two."""
+    world = World.new()
+    one = world.compile(WEB + router("all") + service("http://one", "http://two", "http://one"))
+    two = world.compile(WEB + router("all") + service("http://three", "http://one", "http://two"))
+    before, after = one.services["backend"], two.services["backend"]
+    assert after[1:] == before[:2]
+    assert len({*before, *after}) == 4
+
+
+def test_another_certificate_in_the_same_file_needs_new_connections(tmp_path: Path) -> None:
+    """So that a reload takes over what was renewed."""
+    world = World.new()
+    authority = tmp_path / "ca.pem"
+    authority.write_text("old")
+    text = WEB + router("all") + service(more=f'tls {{ ca_file = "{authority}" }}')
+    world.compile(text)
+    world.compile(text)
+    assert len(world.made) == 1
+    authority.write_text("renewed")
+    world.compile(text)
+    assert len(world.made) == 2
+
+
+def test_a_middleware_lasts_until_its_parameters_change() -> None:
+    """What it has learned is lost by a change of its own block, and by no other."""
+    world = World.new()
+    made: list[str] = []
+
+    def remember(config: MarkConfig, effects: Effects) -> Mark:
+        made.append(config.mark)
+        return Mark(config, effects)
+
+    known = dict(plugins("middleware"))
+    known["mark"] = Plugin("middleware", "mark", MarkConfig, remember)
+    text = WEB + router("all", more='middlewares = ["a", "b"]') + service()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("a3s_gateway.runtime.compile.plugins", lambda _: known)
+        world.compile(text + mark("a") + mark("b"))
+        world.compile(text + mark("b") + mark("a") + mark("c"))
+        world.compile(text + mark("a").replace('mark = "a"', 'mark = "other"') + mark("b"))
+    assert made == ["a", "b", "c", "other"]
 
 
 def test_a_retired_generation_gives_everything_back() -> None:
