@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from time import clock_gettime_ns
+from time import monotonic_ns
 from typing import Final
 
 from attrs import frozen
@@ -39,8 +39,9 @@ class Notifier:
 
     def reloading(self, status: str) -> None:
         """Say that a reload begins; `ready` ends it."""
-        # The time is for Type=notify-reload, which compares it with that of its own signal.
-        now = clock_gettime_ns(1) // 1000  # CLOCK_MONOTONIC, which not every system names
+        # For Type=notify-reload, which compares it with the time of its own signal; on Linux
+        # Python's clock is CLOCK_MONOTONIC, as is wanted.
+        now = monotonic_ns() // 1000
         self._tell("RELOADING=1", f"MONOTONIC_USEC={now}", f"STATUS={status}")
 
     def stopping(self, status: str) -> None:

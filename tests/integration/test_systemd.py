@@ -166,6 +166,11 @@ def test_a_reload_leaves_a_socket_and_comes_back_to_it(
             kept.sendall(GET)
             assert kept.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer_of(api).startswith(b"HTTP/1.1 200 OK\r\n")
+    write(tmp_path, more=both.replace("systemd:api", "systemd:nobody"), **CONFIG)
+    program.signal(signal.SIGHUP)
+    program.says("passed were: api, web")
+    assert "the configuration was not reloaded" in program.said()
+    assert answer_of(api).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 @WAYS
