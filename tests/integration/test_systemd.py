@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import fcntl
+import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -220,6 +222,18 @@ class Supervisor:
         return dict(line.split("=", 1) for line in text.splitlines())
 
 
+def readiness(program: Program) -> int:
+    """Ask the admin API whether requests are welcome."""
+    found = re.search(r"admin API answers at 127\.0\.0\.1:(\d+)/", program.said())
+    assert found is not None
+    connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=LIMIT)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
 @pytest.mark.parametrize(
     ("way", "abstract"), [(CLI, True), (TWISTD, False)], ids=["a3s-gateway", "twistd"]
 )
@@ -230,12 +244,14 @@ def test_start_reload_and_stop_are_told(
     backend: socket.socket,
     tmp_path: Path,
 ) -> None:
-    """Ready means that clients get in; the stop is told when it begins, not when it is over."""
+    """Ready means that clients get in; a stop is told when it begins, by `/readyz` as well."""
     path = f"@{tmp_path}" if abstract else str(tmp_path / "notify")
     supervisor = Supervisor(path.replace("@", "\0"))
-    write(tmp_path, "backend", service_at(backend))
+    admin = {"enabled = false": 'address = "127.0.0.1:0"'}
+    write(tmp_path, "backend", service_at(backend), **admin)
     program = start(way, NOTIFY_SOCKET=path)
     assert supervisor.heard() == {"READY": "1", "STATUS": "serving 1 entrypoint"}
+    assert readiness(program) == 200
     with socket.create_connection(("127.0.0.1", program.port()), LIMIT) as client:
         client.sendall(GET)
         there, _ = backend.accept()
@@ -255,7 +271,9 @@ def test_start_reload_and_stop_are_told(
                 "STOPPING": "1",
                 "STATUS": "stopping; connections open: 1",
             }
-            assert program.process.poll() is None
+            assert readiness(program) == 503
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", program.port()), LIMIT)
             there.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             assert everything(client).endswith(b"ok")
     assert program.status() == 0
