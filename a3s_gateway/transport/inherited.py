@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -30,6 +31,8 @@ from .stock import ServerTls
 FIRST: Final = 3  # file descriptor; SD_LISTEN_FDS_START
 UNNAMED: Final = "unknown"  # what systemd calls a socket without a name
 
+_COUNT = re.compile(r"[0-9]{1,5}")
+
 
 class NotPassedError(CannotListenError):
     """There is no socket of a name that can be listened on; `remedy` says what to do."""
@@ -46,7 +49,7 @@ def passed_sockets(environment: Mapping[str, str], pid: int) -> dict[str, tuple[
     Variables that are for another process, an ancestor of this one, mean nothing.
     """
     count = environment.get("LISTEN_FDS", "")
-    if environment.get("LISTEN_PID") != str(pid) or not (count.isascii() and count.isdigit()):
+    if environment.get("LISTEN_PID") != str(pid) or not _COUNT.fullmatch(count):
         return {}
     names = environment.get("LISTEN_FDNAMES", "").split(":")
     passed: dict[str, tuple[int, ...]] = {}

@@ -48,6 +48,7 @@ def environment(count: str, names: str | None = None, pid: str = "7") -> dict[st
         (environment("0", ""), {}),
         (environment("", "web"), {}),
         (environment("-1", "web"), {}),
+        (environment("9" * 5000, "web"), {}),
         (environment("\N{SUPERSCRIPT TWO}", "web"), {}),
         ({"LISTEN_FDS": "1"}, {}),
         ({}, {}),
