@@ -67,7 +67,7 @@ class FileProvider(Service):
 
     def watch(self, config: GatewayConfig, *, is_whole: bool = True) -> None:
         """
-        Watch the files of `config`, which was put in force; none, if it does not want that.
+        Watch the files of `config`, which was put in force; none if it has none, or says so.
 
         Args:
             config: What it was read from is what was last seen.
@@ -75,7 +75,8 @@ class FileProvider(Service):
 
         """
         provider = config.providers.file
-        if provider is None or not provider.watch:
+        is_on_disk = not config.span.path.startswith("<")  # "<text>", or written by a program
+        if provider is None or not provider.watch or not is_on_disk:
             self._files = None
             self._rest()
             return

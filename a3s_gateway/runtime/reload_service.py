@@ -16,6 +16,7 @@ from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.fragments import Reading
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.reading_service import ReadingError
+from a3s_gateway.hcl.diagnostics import render
 
 from .reload import Reloads
 
@@ -105,6 +106,8 @@ class Reloader(Service):
             self._note_failure(error)
             return Failure()
         self._note_success(reading.held_back)
+        if warnings := reading.config.warnings:
+            _log.warn("{warnings}", warnings=render(warnings, reading.config.sources))
         return None
 
     def _note_failure(self, error: BaseException) -> None:

@@ -15,6 +15,7 @@ from unittest import SkipTest
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.utils import getProcessOutput
+from twisted.logger import capturedLogs, formatEvent
 
 from a3s_gateway import ConfigError, Gateway, GatewayConfig
 from a3s_gateway.transport.endpoints import client_endpoint
@@ -427,6 +428,30 @@ class FailureTests(ReloadTestCase):
         gateway = Gateway(self.config("http://127.0.0.1:1"), reactor, stock_transports=self.stock)
         with self.assertRaises(RuntimeError):
             await gateway.reload()
+
+
+class TellingTests(ReloadTestCase):
+    """What the application log says."""
+
+    async def test_warnings_are_told_once_the_configuration_is_in_force(self) -> None:
+        """As at the start."""
+        await self.begin("http://127.0.0.1:1")
+        with capturedLogs() as events:
+            await self.reload("http://127.0.0.1:1", rule="PathPrefix(`/`) && PathPrefix(`/`)",
+                              more='providers { file { directory = "/nowhere" } }')  # fmt: skip
+        said = [formatEvent(each) for each in events]
+        self.assertIn("reloaded the configuration; 1 reloads since the start", said)
+        self.assertIn('cannot read directory "/nowhere"', said[-1])
+
+    async def test_a_fault_is_told_with_its_place_and_without_a_traceback(self) -> None:
+        """It is the user's, not ours."""
+        await self.begin("http://127.0.0.1:1")
+        with capturedLogs() as events, self.assertRaises(ConfigError):
+            await self.reload("http://127.0.0.1:1", more="providers { dns { } }")
+        (event,) = events
+        self.assertIn("not yet available: the dns provider", formatEvent(event))
+        self.assertIn("<text>:", formatEvent(event))
+        self.assertNotIn("log_failure", event)
 
 
 class OneAtATimeTests(ReloadTestCase):

@@ -181,6 +181,14 @@ class ByInotifyTests(TestCase):
         await self.settled()
         self.assertEqual(self.changes, 1)
 
+    async def test_a_configuration_that_is_in_no_file_is_not_watched(self) -> None:
+        """There is nothing that it could be read from again."""
+        self.provider = FileProvider(reactor, self.changed, self.has_inotify)
+        self.provider.startService()
+        self.provider.watch(GatewayConfig.from_text(WEB + "providers { file { } }"))
+        await self.settled()
+        self.assertEqual(self.changes, 0)
+
     async def test_many_writes_are_one_change(self) -> None:
         """It waits until the copying is over."""
         self.main.write_text(MAIN)
