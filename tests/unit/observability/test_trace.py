@@ -6,8 +6,9 @@ from __future__ import annotations
 import pytest
 
 from a3s_gateway.headers import Headers
+from a3s_gateway.observability import trace
 from a3s_gateway.observability.span_context import SpanContext, new_id
-from a3s_gateway.observability.trace import Format, extract, find_trace_id, injected
+from a3s_gateway.observability.trace import extract, find_trace_id, injected
 
 TRACE, OTHER, SPAN = "1" * 32, "2" * 32, "3" * 16
 W3C = ("traceparent", f"00-{TRACE}-{SPAN}-01")
@@ -28,7 +29,7 @@ def test_w3c_goes_before_b3() -> None:
     """Of several contexts one counts, and every format that came in is answered."""
     incoming = extract(Headers.of(*MULTI, B3, W3C))
     assert incoming.context == CALLER
-    assert incoming.formats == Format.W3C | Format.B3 | Format.B3_MULTI
+    assert incoming.formats == trace.W3C | trace.B3 | trace.B3_MULTI
 
 
 def test_one_line_of_b3_goes_before_several() -> None:

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
 
 from a3s_gateway.body import NO_BODY
 from a3s_gateway.headers import Headers
 from a3s_gateway.http import Exchange, Request
 from a3s_gateway.observability.span_context import SpanContext
+from a3s_gateway.observability.trace import extract
 from a3s_gateway.observability.tracer import MAX_TEXT, Span, Tracer
 
 TRACE, SPAN = "1" * 32, "2" * 16
@@ -129,6 +132,34 @@ def test_a_mere_wish_begins_a_trace() -> None:
     context = world.spans[0].context
     assert context == SpanContext(context.trace_id, context.span_id, True, True, "")
     assert told == f"{context.trace_id}-{context.span_id}-d"
+
+
+names = st.sampled_from(
+    ["traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"]
+)
+values = st.text("0123456789abcdefd-=, ?", max_size=60).map(str.strip) | st.sampled_from(
+    ["0", "1", "d", f"00-{TRACE}-{SPAN}-01", f"{TRACE}-{SPAN}", TRACE, SPAN, "foo=1"]
+)
+
+
+@given(st.lists(st.tuples(names, values), max_size=8), st.sampled_from([0.0, 1.0]))
+def test_whatever_comes_what_goes_on_is_valid(fields: list[tuple[str, str]], ratio: float) -> None:
+    """And every format names the same span: the recorded one, where one is."""
+    world = World(ratio)
+    headers = world.ask(*fields)
+    if headers == Headers.of(*fields):
+        assert world.spans == []  # `b3: 0`, or what is not recorded
+        return
+    formats = [["traceparent"], ["b3"], ["x-b3-traceid", "x-b3-spanid", "x-b3-sampled"]]
+    named = {
+        (context.trace_id, context.span_id)
+        for names in formats
+        if (lines := [h for h in headers if h.name in names])
+        and (context := extract(Headers(lines)).context)
+    }
+    assert len(named) == 1
+    recorded = {(span.context.trace_id, span.context.span_id) for span in world.spans}
+    assert recorded in (named, set())
 
 
 def test_what_a_span_says() -> None:
