@@ -14,6 +14,7 @@ from a3s_gateway.headers import Headers
 from .tracer import Span
 
 CONTENT_TYPE: Final = "application/json"
+_json: Final = json.JSONEncoder(separators=(",", ":")).encode  # to ASCII
 _SERVER: Final = 2  # SPAN_KIND_SERVER
 _ERROR: Final = 2  # STATUS_CODE_ERROR
 _SAMPLED: Final = 0x001
@@ -22,18 +23,20 @@ _IS_REMOTE: Final = 0x200  # the parent is in another process
 _PASSING: Final = frozenset({429, 502, 503, 504})  # answers after which OTLP allows to try again
 
 
-def export_request(spans: Iterable[Span], version: str) -> bytes:
-    """Render the body of one `POST`; `version` is the gateway's."""
+def export_request(spans: Iterable[str], version: str) -> bytes:
+    """Render the body of one `POST`: spans from `render`; `version` is the gateway's."""
     resource = [_attribute("service.name", "a3s-gateway"), _attribute("service.version", version)]
-    scope = {
-        "scope": {"name": "a3s_gateway", "version": version},
-        "spans": [_span(s) for s in spans],
-    }
-    body = {"resourceSpans": [{"resource": {"attributes": resource}, "scopeSpans": [scope]}]}
-    return json.dumps(body, separators=(",", ":")).encode("ascii")
+    scope = {"name": "a3s_gateway", "version": version}
+    # Spans are rendered one by one, when they end: hundreds at once would hold all else up.
+    text = (
+        f'{{"resourceSpans":[{{"resource":{{"attributes":{_json(resource)}}},'
+        f'"scopeSpans":[{{"scope":{_json(scope)},"spans":[{",".join(spans)}]}}]}}]}}'
+    )
+    return text.encode("ascii")
 
 
-def _span(span: Span) -> dict[str, Any]:
+def render(span: Span) -> str:
+    """Render one span."""
     context = span.context
     flags = _SAMPLED | _KNOWS_IF_REMOTE | (_IS_REMOTE if context.above else 0)
     shown: dict[str, Any] = {
@@ -52,7 +55,7 @@ def _span(span: Span) -> dict[str, Any]:
         shown["parentSpanId"] = context.above
     if span.tracestate:
         shown["traceState"] = span.tracestate
-    return shown
+    return _json(shown)
 
 
 def _attribute(name: str, value: str | int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from a3s_gateway.task import Task, Waiter
 from a3s_gateway.transport.endpoints import HAS_EPOLL
 from a3s_gateway.transport.timers import Timer, Timers, timers_for
 
-from .otlp import CONTENT_TYPE, Delivery, export_request, judge
+from .otlp import CONTENT_TYPE, Delivery, export_request, judge, render
 from .tracer import Span
 
 MAX_QUEUE: Final = 2048  # spans; OpenTelemetry's default
@@ -73,7 +73,7 @@ class OtlpExporter(Service):
     random: Callable[[], float]
     closing: Callable[[OtlpExporter], None]
     lost: int = field(default=0, init=False)
-    _queue: deque[Span] = field(factory=deque, init=False)
+    _queue: deque[str] = field(factory=deque, init=False)  # spans, rendered
     _in_hand: int = field(default=0, init=False)  # spans of the batch that is on its way
     _task: Task[None] | None = field(default=None, init=False)
     _pause: Waiter[None] | None = field(default=None, init=False)
@@ -93,12 +93,12 @@ class OtlpExporter(Service):
         self._limit = self.timers.timer(self._give_up)
 
     def record(self, span: Span) -> None:
-        """Take a span; takes no time and raises nothing."""
+        """Take a span; takes some 15 microseconds and raises nothing."""
         queue = self._queue
         if not self.running or len(queue) >= MAX_QUEUE:
             self._lose(1)
             return
-        queue.append(span)
+        queue.append(render(span))
         if self._task is None:
             if len(queue) >= BATCH:
                 self._begin()

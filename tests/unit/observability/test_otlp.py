@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a3s_gateway.headers import Headers
-from a3s_gateway.observability.otlp import Delivery, export_request, judge
+from a3s_gateway.observability.otlp import Delivery, export_request, judge, render
 from a3s_gateway.observability.span_context import SpanContext
 from a3s_gateway.observability.tracer import Span
 
@@ -28,7 +28,7 @@ ROOT = Span(SpanContext("1" * 32, "4" * 16, True), "", "GET", 1, 2, (), False)
 
 def test_the_body_of_a_post() -> None:
     """Ids in hexadecimal, numbers of 64 bits as strings; nothing where there is nothing."""
-    assert json.loads(export_request([CHILD, ROOT], "1.2.3")) == {
+    assert json.loads(export_request([render(CHILD), render(ROOT)], "1.2.3")) == {
         "resourceSpans": [
             {
                 "resource": {
