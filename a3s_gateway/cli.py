@@ -21,6 +21,7 @@ from a3s_gateway.process import (
     DEFAULT_CONFIG,
     Exit,
     Process,
+    brace,
     complain,
     find_config,
     has_colour,
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(options: Namespace) -> int:
     """Serve until told to stop."""
+    brace()
     config = load(options.config)
     logs.begin(options.log_level, options.log_format)
     process = Process(Gateway(config, reactor), reactor, options.debug)

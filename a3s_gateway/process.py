@@ -46,6 +46,12 @@ def find_config(given: str | None) -> str | None:
     return path or (DEFAULT_CONFIG if Path(DEFAULT_CONFIG).exists() else None)
 
 
+def brace() -> None:
+    """Ignore, until the gateway listens, the signals that would mean something only then."""
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def load(path: str) -> GatewayConfig:
     """
     Read a configuration that can be run; its warnings go to standard error.

@@ -22,6 +22,7 @@ from a3s_gateway.process import (
     DEFAULT_CONFIG,
     Exit,
     Process,
+    brace,
     complain,
     find_config,
     load,
@@ -84,6 +85,7 @@ class EndOfProcess(SystemExit, Exception):  # noqa: N818 - nor is SystemExit cal
 def makeService(options: Options) -> IService:
     """Build the gateway; a configuration at fault ends the process with status 1."""
     try:
+        brace()
         config = load(options["config"])
     except ConfigError as error:
         complain(say_why(error))
