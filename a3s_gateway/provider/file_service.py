@@ -54,6 +54,7 @@ class FileProvider(Service):
     has_inotify: bool = inotify is not None
     _files: ConfigFiles | None = field(default=None, init=False)
     _seen: bytes = field(default=b"", init=False)
+    _unsettled: bytes = field(default=b"", init=False)  # seen once, where there is no inotify
     _look: Look | None = field(default=None, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _latest: float = field(default=0.0, init=False)  # when the look that is due is made
@@ -142,7 +143,13 @@ class FileProvider(Service):
             self._soon()  # what happened before the watch began was not reported
         elif self._timer is None:
             self._at(self.reactor.seconds() + (POLL_BESIDE if self._watching else POLL))
-        if look.digest != self._seen:
+        if look.digest == self._seen:
+            self._unsettled = b""
+        elif not self._watching and look.digest != self._unsettled:
+            # Nobody has told us that whoever writes is done: it must look the same again.
+            self._unsettled, self._must_read = look.digest, True
+            self._at(self.reactor.seconds() + QUIET)
+        else:
             self._seen = look.digest
             _log.info("the configuration has changed on disk")
             self.changed()
