@@ -156,7 +156,7 @@ class Upstream:
                 if not isinstance(error, UpstreamConnectError):
                     return to_response(error, request)
                 tried += (backend,)
-                fault = error
+                fault = error.with_traceback(None)  # which would hold this frame, and it the fault
                 continue
             except BaseException:
                 lease.release()

@@ -53,8 +53,14 @@ class Waiter(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         if not self._is_set:
             yield self
-        if self._error is not None:
-            raise self._error
+        error = self._error
+        if error is not None:
+            # Its traceback will hold this frame: neither may hold the error in turn.
+            self._error = None
+            try:
+                raise error
+            finally:
+                del error
         return self._value  # type: ignore[return-value]  # set by resolve()
 
 
@@ -95,7 +101,11 @@ class Task(Generic[T]):
         self._waiter = None
         self._running = True
         try:
-            waited_for = coroutine.send(None) if error is None else coroutine.throw(error)
+            if error is None:
+                waited_for = coroutine.send(None)
+            else:
+                thrown, error = error, None  # the traceback will hold this frame
+                waited_for = coroutine.throw(thrown)
         except StopIteration as stop:
             self._running = False
             if self._coroutine is not None:

@@ -55,7 +55,7 @@ class HttpConnection(ClientConnection):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002
         """Take back everything that was begun for this client."""
-        self._timer.cancel()
+        self._timer.end()
         self.factory.connections.discard(self)
         self._abandon("CLIENT_GONE", 499)
         self.factory.has_closed()

@@ -251,7 +251,7 @@ class UpstreamConnection(Protocol):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Tell whoever waits: the end of a body that lasts until close, or a loss."""
-        self._timer.cancel()
+        self._timer.end()
         self._home.forget(self)
         waiter = self._waiter
         if waiter is not None:

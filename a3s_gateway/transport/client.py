@@ -39,9 +39,10 @@ class ClientEndpoint:
         be a `TlsError`, or with a `DNSLookupError`.
         """
         call = ConnectCall(self, protocolFactory)
+        deferred = call.deferred
         protocolFactory.doStart()
         call.start()
-        return call.deferred
+        return deferred
 
 
 @define(eq=False)
@@ -77,7 +78,7 @@ class ConnectCall:
     def failed(self, error: Exception) -> None:
         """Tell the caller that there is no connection."""
         self.factory.doStop()
-        self.deferred.errback(error)
+        self._let_go().errback(error)
 
     def cancel(self) -> None:
         """Give up, as the caller wishes."""
@@ -93,9 +94,15 @@ class ConnectCall:
             connection.start(protocol)
         except Exception:  # noqa: BLE001 - whatever the factory raises is the caller's to see
             connection.abortConnection()
-            self.deferred.errback()
+            self._let_go().errback()
         else:
-            self.deferred.callback(protocol)
+            self._let_go().callback(protocol)
+
+    def _let_go(self) -> Deferred[IProtocol]:
+        """Hand out what is to be told, and break the cycles that are no longer needed."""
+        deferred = self.deferred
+        del self.deferred, self.dial
+        return deferred
 
     def _start_tls(self, tls: ClientTls, sock: socket.socket, peer: StreamAddress) -> None:
         connection = TlsConnection(
@@ -107,7 +114,7 @@ class ConnectCall:
             handshake_timeout=self.dial.seconds_left(),
         )
         self.connection = connection
-        connection.start(AfterHandshake(tls, lambda: self._build(connection), self.deferred))
+        connection.start(AfterHandshake(tls, lambda: self._build(connection), self._let_go()))
 
     def _build(self, connection: TcpConnection) -> IProtocol:
         protocol = self.factory.buildProtocol(connection.getPeer())

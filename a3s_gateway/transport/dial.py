@@ -126,7 +126,7 @@ class Dial(Pollable):
     def cancel(self) -> None:
         """Give up without calling back."""
         self._ended = True
-        self._timer.cancel()
+        self._timer.end()
         self._close()
 
     def on_events(self, events: int) -> None:  # noqa: ARG002 - SO_ERROR says what they mean
@@ -186,7 +186,7 @@ class Dial(Pollable):
 
     def _succeed(self, sock: socket.socket) -> None:
         self._ended = True
-        self._timer.cancel()
+        self._timer.end()
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connected(sock, self._targets[-1][1])

@@ -37,6 +37,15 @@ class Timer(WheelTimer):
         if self.deadline != inf:
             self._timers.remove(self)
 
+    def end(self) -> None:
+        """Never call back again: what ends breaks the cycle with whom it would have called."""
+        self.cancel()
+        self.callback = _nobody
+
+
+def _nobody() -> None:
+    """Stand in for the callback of a timer that has ended."""
+
 
 class Timers:
     """The wheel of one reactor; asks to be called later only while a timer is set."""

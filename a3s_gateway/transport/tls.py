@@ -121,7 +121,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
 
     def _drop_handshake_timer(self) -> None:
         if self._handshake_timer is not None:
-            self._handshake_timer.cancel()
+            self._handshake_timer.end()
             self._handshake_timer = None
 
     # Reading
