@@ -131,6 +131,12 @@ def cpu_seconds(pids: list[int]) -> float:
     return sum(int(f[11]) + int(f[12]) for f in fields) * TICK
 
 
+def family_cpu_seconds(pid: int) -> float:
+    """Add up what a process, its descendants, and those of them that ended have used."""
+    fields = [stat_fields(member) for member in process_tree(pid)]
+    return sum(sum(map(int, f[11:15])) for f in fields) * TICK
+
+
 def machine_cpu_seconds() -> float:
     """Add up what all programs of the machine have used."""
     with Path("/proc/stat").open() as stat:

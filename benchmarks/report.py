@@ -141,9 +141,9 @@ def circumstances(samples: Samples, rounds: int, seconds: int) -> str:
     )
 
 
-def write_into_readme(text: str) -> None:
+def write_into_readme(text: str, begin: str = BEGIN, end: str = END) -> None:
     """Replace what stands between the markers."""
     readme = README.read_text(encoding="utf-8")
-    head, _, rest = readme.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    README.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
+    head, _, rest = readme.partition(begin)
+    _, _, tail = rest.partition(end)
+    README.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")
