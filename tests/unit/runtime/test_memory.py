@@ -41,3 +41,18 @@ def test_what_is_replaced_goes_without_the_collector() -> None:
         assert gone() is None
     finally:
         gc.unfreeze()
+
+
+def test_a_cycle_that_came_up_during_a_reload_is_gone_after_the_next() -> None:
+    """A connection that was closed, or open, at one reload does not keep its memory for ever."""
+    try:
+        with growing():
+            thing = Thing()
+            thing.me = thing
+        gone = weakref.ref(thing)
+        del thing
+        with growing():
+            pass
+        assert gone() is None
+    finally:
+        gc.unfreeze()
