@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import define
@@ -27,13 +27,21 @@ class Recorder(Protocol):
         """Count an exchange that has ended after `duration` seconds."""
 
 
+class Step(Protocol):
+    """What counts the requests that one middleware got."""
+
+    def answered(self, seconds: float) -> None:
+        """Count one that went no further, `seconds` after it came."""
+
+
 class Exchange:
     """
     One request with its answer: the one mutable thing that travels with it.
 
     The entrypoint opens it and closes it once, when the last byte is written or the
     stream is reset. Times are monotonic seconds; `first_byte_at` is 0 until there is one.
-    `inform` sends the client an interim response (1xx).
+    `inform` sends the client an interim response (1xx). `step` is the middleware that has
+    the request since `step_at`, None once it has passed them all.
     """
 
     # Defaults stand on the class: an exchange stores what it is told, and that is little.
@@ -47,6 +55,8 @@ class Exchange:
     bytes_out: int = 0
     first_byte_at: float = 0.0
     counters: Recorder | None = None
+    step: Step | None = None
+    step_at: float = 0.0
 
     def __init__(
         self,
@@ -135,19 +145,3 @@ class Middleware(Protocol):
     async def __call__(self, request: Request, next: Handler) -> Response:
         """Answer `request`, usually by awaiting `next`."""
         ...
-
-
-def compose(middlewares: Iterable[Middleware], endpoint: Handler) -> Handler:
-    """
-    Wrap `endpoint` so that the first middleware listed sees a request first.
-
-    Built once per snapshot, never per request.
-    """
-    handler = endpoint
-    for middleware in reversed(tuple(middlewares)):
-        handler = _link(middleware, handler)
-    return handler
-
-
-def _link(middleware: Middleware, next: Handler) -> Handler:
-    return lambda request: middleware(request, next)

@@ -122,9 +122,28 @@ class RouteCounters:
 
 @define(eq=False)
 class Invocations:
-    """How often a middleware was asked, by whichever router."""
+    """
+    What became of the requests that a middleware was asked about, by whichever router.
+
+    Attributes:
+        count: How many there were; a request that is tried again counts again.
+        refused: How many it answered itself.
+        duration: From when it got a request to when it passed it on, or answered it itself.
+
+    """
 
     count: int = field(default=0, init=False)
+    refused: int = field(default=0, init=False)
+    duration: Histogram = field(factory=Histogram, init=False)
+
+    def passed_on(self, seconds: float) -> None:
+        """Count a request that goes on to the next step."""
+        self.duration.observe(seconds)
+
+    def answered(self, seconds: float) -> None:
+        """Count a request that went no further."""
+        self.refused += 1
+        self.duration.observe(seconds)
 
 
 @define(eq=False)

@@ -158,6 +158,9 @@ COUNTS: Final = (
     Family("gateway_middleware_invocations_total", "counter", "Invocations per middleware.",
            ("middleware",),
            lambda facts: (((name,), each.count) for name, each in facts.invocations.items())),
+    Family("gateway_middleware_refusals_total", "counter",
+           "Requests that the middleware answered itself.", ("middleware",),
+           lambda facts: (((name,), each.refused) for name, each in facts.invocations.items())),
     Family("gateway_backend_requests_total", "counter",
            "Requests per backend; one that is tried twice counts twice.", ("backend", "service"),
            _by_backend(lambda _, backend: backend.requests)),
@@ -198,4 +201,8 @@ TIMES: Final = (
                "From the first byte of a request to the first byte of its response.",
                ("router", "service"),
                lambda facts: (((r.name, r.service), r.counters.first_byte) for r in facts.routes)),
+    Histograms("gateway_middleware_duration_seconds",
+               "From when a middleware gets a request to when it passes it on, or answers itself.",
+               ("middleware",),
+               lambda facts: (((n,), each.duration) for n, each in facts.invocations.items())),
 )  # fmt: skip

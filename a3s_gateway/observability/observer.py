@@ -69,6 +69,9 @@ class ExchangeObserver:
         unrouted, line, write = self.unrouted, self.line, self.write
         for request, exchange, wall, duration in batch:
             (exchange.counters or unrouted).record(exchange, duration)
+            step = exchange.step
+            if step is not None and exchange.first_byte_at:
+                step.answered(exchange.first_byte_at - exchange.step_at)
             if line is not None:
                 text = line(request, exchange, wall, duration)
                 if text is not None:

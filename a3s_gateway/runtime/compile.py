@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Hashable, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping
 from random import getrandbits, random
 from time import monotonic, time_ns
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from attrs import define, frozen
 
@@ -41,7 +41,7 @@ from a3s_gateway.dataplane import (
 from a3s_gateway.effects import Effects
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
-from a3s_gateway.http import Handler, Middleware, Request, Response, compose
+from a3s_gateway.http import Handler, Middleware
 from a3s_gateway.observability.counters import Invocations, Ledger
 from a3s_gateway.observability.facts import Connections
 from a3s_gateway.observability.tracer import Span, Tracer
@@ -50,6 +50,7 @@ from a3s_gateway.proxy.internal import INTERNAL, Wall
 from a3s_gateway.router.expression import rule_length
 from a3s_gateway.router.rule import parse
 from a3s_gateway.router.table import Entry, RouteTable
+from a3s_gateway.runtime.chain import chain
 from a3s_gateway.runtime.generation import Generation
 from a3s_gateway.runtime.reload import finish
 from a3s_gateway.service.backend import Backend, Watch
@@ -150,7 +151,7 @@ class Compiler:
         }
         middlewares = yield from _each(
             config.middlewares,
-            lambda each: _counted(
+            lambda each: (
                 generation.lease(_middleware_key(each), lambda: self._middleware(each, config)),
                 invocations[each.name],
             ),
@@ -263,11 +264,11 @@ class Compiler:
         self,
         router: RouterConfig,
         handlers: Mapping[str, Handler],
-        middlewares: Mapping[str, Middleware],
+        middlewares: Mapping[str, tuple[Middleware, Invocations]],
         generation: Generation,
     ) -> Route:
         steps = [middlewares[name] for name in router.middlewares]
-        handler = compose(steps, handlers[router.service])
+        handler = chain(steps, handlers[router.service], monotonic)
         # Of another service the requests would be counted anew: its sums must not jump.
         counters = generation.lease(
             ("route", router.name, router.service),
@@ -293,14 +294,6 @@ def _stamp(file: str) -> Hashable:
     except OSError:
         return None  # whoever opens it says why
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _counted(middleware: Middleware, invocations: Invocations) -> Middleware:
-    def counted(request: Request, next: Handler) -> Coroutine[Any, Any, Response]:
-        invocations.count += 1
-        return middleware(request, next)
-
-    return counted
 
 
 def _each(sections: Mapping[str, T], make: Callable[[T], V]) -> Generator[None, None, dict[str, V]]:

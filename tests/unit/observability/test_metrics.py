@@ -124,6 +124,7 @@ def busy() -> Gateway:
     gateway.pools = {first: Pool(5, 2), second: Pool(1, 1)}
     gateway.invocations = {"auth": Invocations()}
     gateway.invocations["auth"].count = 6
+    gateway.invocations["auth"].answered(0.5)
     return gateway
 
 
@@ -225,6 +226,8 @@ def test_connections_reloads_and_losses_are_told(busy: Gateway) -> None:
 def test_middlewares_tell_how_often_they_were_asked(busy: Gateway) -> None:
     """By whichever router."""
     assert busy.value("gateway_middleware_invocations_total", middleware="auth") == 6
+    assert busy.value("gateway_middleware_refusals_total", middleware="auth") == 1
+    assert busy.value("gateway_middleware_duration_seconds_sum", middleware="auth") == 0.5
 
 
 def test_what_is_removed_from_the_configuration_is_gone(busy: Gateway) -> None:
