@@ -419,6 +419,16 @@ class GatewayTestCase(TestCase):
         await gateway.start()
         return gateway
 
+    async def through(self, url: str, *middlewares: str, **options: Any) -> None:
+        """Start a gateway whose requests pass these, written as `type: keys`."""
+        blocks, names = [], []
+        for index, each in enumerate(middlewares):
+            kind, _, keys = each.partition(":")
+            names.append(f'"m{index}"')
+            blocks.append(f'middlewares "m{index}" {{\n type = "{kind}"\n {keys.strip()}\n}}')
+        rule = f'PathPrefix(`/`)"\n middlewares = [{", ".join(names)}] # "'
+        await self.gateway(url, rule=rule, more="\n".join(blocks), **options)
+
     async def client(self, gateway: Gateway | None = None) -> Peer:
         """Connect to the gateway's entrypoint."""
         address = (gateway or self.gateways[-1]).addresses()["web"]

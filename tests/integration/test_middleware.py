@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
@@ -149,16 +148,6 @@ class MiddlewareTests(GatewayTestCase):
     def make_patience(self, config: PatienceConfig, effects: Effects) -> Patience:
         self.patiences.append(Patience(config, effects))
         return self.patiences[-1]
-
-    async def through(self, url: str, *middlewares: str, **options: Any) -> None:
-        """Start a gateway whose requests pass these, written as `type: keys`."""
-        blocks, names = [], []
-        for index, each in enumerate(middlewares):
-            kind, _, keys = each.partition(":")
-            names.append(f'"m{index}"')
-            blocks.append(f'middlewares "m{index}" {{\n type = "{kind}"\n {keys.strip()}\n}}')
-        rule = f'PathPrefix(`/`)"\n middlewares = [{", ".join(names)}] # "'
-        await self.gateway(url, rule=rule, more="\n".join(blocks), **options)
 
     async def test_advice_around_the_backend(self) -> None:
         """It changes what goes on and what comes back; the order is the one written."""
