@@ -38,7 +38,7 @@ from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.reading_service import read_apart
 from a3s_gateway.effects import Effects
 from a3s_gateway.entrypoint.entrypoints_service import BindError, Entrypoints
-from a3s_gateway.entrypoint.http_service import HttpEntrypoint
+from a3s_gateway.entrypoint.listener import Listener
 from a3s_gateway.entrypoint.tls import certificate_faults
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
@@ -160,7 +160,7 @@ class Gateway(MultiService):
             raise RuntimeError("the gateway has not been started")
         return self._snapshot
 
-    def _listeners(self) -> list[HttpEntrypoint]:
+    def _listeners(self) -> list[Listener]:
         return self._entrypoints.listeners
 
     # -- start

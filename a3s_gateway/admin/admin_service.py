@@ -23,8 +23,8 @@ from a3s_gateway.entrypoint.entrypoints_service import (
     CANNOT_LISTEN,
     BindError,
     cannot_listen,
-    literal_host,
 )
+from a3s_gateway.entrypoint.stream_service import literal_host
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.transport.endpoints import (
     server_endpoint,

@@ -9,13 +9,9 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from a3s_gateway.runtime.diff import judges_otherwise, speaks_otherwise
-from a3s_gateway.transport.endpoints import retune
-
-from .http_service import HttpEntrypoint
-
 if TYPE_CHECKING:
     from .entrypoints_service import Entrypoints
+    from .listener import Clients, Listener
 
 _log = Logger()
 
@@ -35,8 +31,8 @@ class Changeover:
     """
 
     entrypoints: Entrypoints
-    listeners: Mapping[str, tuple[HttpEntrypoint, HttpEntrypoint]]
-    closed: Sequence[HttpEntrypoint]
+    listeners: Mapping[str, tuple[Listener, Listener]]
+    closed: Sequence[Listener]
     drain_within: float
 
     def commit(self) -> None:
@@ -45,12 +41,15 @@ class Changeover:
             if listener is wanted:
                 listener.setServiceParent(self.entrypoints)
             else:
-                self._become(listener, wanted)
+                listener.become(wanted, self._let_go)
         self.entrypoints.listeners = [listener for listener, _ in self.listeners.values()]
         for listener in self.closed:
-            self.entrypoints.let_go(listener.factory, self.drain_within)
+            self._let_go(listener.factory)
             _close(listener)
             listener.disownServiceParent()
+
+    def _let_go(self, clients: Clients) -> None:
+        self.entrypoints.let_go(clients, self.drain_within)
 
     def undo(self) -> None:
         """Close what was opened."""
@@ -58,27 +57,7 @@ class Changeover:
             if listener is wanted:
                 _close(listener)
 
-    def _become(self, listener: HttpEntrypoint, wanted: HttpEntrypoint) -> None:
-        before, config = listener.config, wanted.config
-        factory = listener.factory
-        factory.become(wanted.factory, forget=judges_otherwise(before, config))
-        if speaks_otherwise(before, config):
-            # Who speaks as before is heard out; who comes from now on is met as is wanted now.
-            factory.scheme = "http" if before.tls is None else "https"
-            self.entrypoints.let_go(factory, self.drain_within)
-            listener.factory = wanted.factory
-        listener.config, listener.tls = config, wanted.tls
-        assert listener.port is not None  # it is in force
-        retune(
-            self.entrypoints.reactor,
-            listener.port,
-            listener.factory,
-            tls=wanted.tls,
-            handshake_timeout=config.timeouts.tls_handshake,
-            max_connections=config.max_connections,
-        )
 
-
-def _close(listener: HttpEntrypoint) -> None:
+def _close(listener: Listener) -> None:
     closing = Deferred.fromCoroutine(listener.stop_accepting())
     closing.addErrback(lambda failure: _log.failure("a listener was not closed", failure))

@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from attrs import define, evolve, field, frozen
-from OpenSSL import SSL
+from attrs import define, evolve, field
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from a3s_gateway.config.address import Address
-from a3s_gateway.config.entrypoint import EntrypointConfig, LimitsConfig
+from a3s_gateway.config.entrypoint import EntrypointConfig
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
-from a3s_gateway.dataplane import EntrypointResource
 from a3s_gateway.hcl.diagnostics import Diagnostic, Span
-from a3s_gateway.protocol.http1.request_head import Limits
 from a3s_gateway.runtime.diff import diff_listeners
-from a3s_gateway.transport.endpoints import (
-    server_endpoint,
-    systemd_server_endpoint,
-    unix_server_endpoint,
-)
 from a3s_gateway.transport.inherited import NotPassedError
-from a3s_gateway.transport.timers import timers_for
 
 from .changeover import Changeover
-from .http_service import HttpEntrypoint, HttpFactory
-from .tls import context_of
-from .trust import trust_in
+from .listener import Clients, Listener
+from .making import listener_for
 
 _log = Logger()
 
@@ -51,18 +39,6 @@ class BindError(ConfigError):
     """Addresses of entrypoints cannot be listened on."""
 
 
-@implementer(IStreamServerEndpoint)
-@frozen(eq=False)
-class LateEndpoint:
-    """Made when it is listened on: only then the name in its address has to be known."""
-
-    make: Callable[[], IStreamServerEndpoint]
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """Make it, and listen there; a name that is not known is a failure like others."""
-        return maybeDeferred(lambda: self.make().listen(protocolFactory))
-
-
 @define(eq=False, slots=False)
 class Entrypoints(MultiService):
     """
@@ -76,16 +52,14 @@ class Entrypoints(MultiService):
 
     reactor: Any
     stock: bool
-    listeners: list[HttpEntrypoint] = field(factory=list, init=False)
-    leaving: list[HttpFactory] = field(factory=list, init=False)  # listened on no more
+    listeners: list[Listener] = field(factory=list, init=False)
+    leaving: list[Clients] = field(factory=list, init=False)  # listened on no more
 
     def __attrs_post_init__(self) -> None:
         super().__init__()
         self.setName("entrypoints")
 
-    async def open(
-        self, config: GatewayConfig, resources: Mapping[str, EntrypointResource]
-    ) -> None:
+    async def open(self, config: GatewayConfig, resources: Mapping[str, object]) -> None:
         """
         Listen everywhere.
 
@@ -99,9 +73,7 @@ class Entrypoints(MultiService):
         """
         (await self.prepare(config, resources)).commit()
 
-    async def prepare(
-        self, config: GatewayConfig, resources: Mapping[str, EntrypointResource]
-    ) -> Changeover:
+    async def prepare(self, config: GatewayConfig, resources: Mapping[str, object]) -> Changeover:
         """
         Listen where nobody does yet, and work out the rest of the way to `config`.
 
@@ -118,7 +90,7 @@ class Entrypoints(MultiService):
             {name: each.config for name, each in before.items()}, config.entrypoints
         )
         made = {
-            name: self._make(entrypoint, resources[name])
+            name: listener_for(self.reactor, entrypoint, resources[name], stock=self.stock)
             for name, entrypoint in config.entrypoints.items()
         }
         change = Changeover(
@@ -138,47 +110,6 @@ class Entrypoints(MultiService):
             change.undo()
             raise BindError(faults, config.sources)
         return change
-
-    def _make(self, entrypoint: EntrypointConfig, resource: EntrypointResource) -> HttpEntrypoint:
-        factory = HttpFactory(
-            entrypoint.name,
-            "http" if entrypoint.tls is None else "https",
-            resource,
-            timers_for(self.reactor),
-            _limits(entrypoint.limits),
-            entrypoint.timeouts,
-            trust_in(entrypoint.trusted_proxies),
-        )
-        tls = context_of(entrypoint.tls) if entrypoint.tls is not None else None
-        endpoint = LateEndpoint(lambda: self._endpoint(entrypoint, tls))
-        return HttpEntrypoint(entrypoint, endpoint, factory, tls)
-
-    def _endpoint(
-        self, entrypoint: EntrypointConfig, tls: SSL.Context | None
-    ) -> IStreamServerEndpoint:
-        address, limit = entrypoint.address, entrypoint.max_connections
-        if address.kind == "unix":
-            return unix_server_endpoint(
-                self.reactor, address.path, max_connections=limit, stock=self.stock
-            )
-        if address.kind == "systemd":
-            return systemd_server_endpoint(
-                self.reactor,
-                address.name,
-                tls=tls,
-                handshake_timeout=entrypoint.timeouts.tls_handshake,
-                max_connections=limit,
-                stock=self.stock,
-            )
-        return server_endpoint(
-            self.reactor,
-            literal_host(address),
-            address.port,
-            tls=tls,
-            handshake_timeout=entrypoint.timeouts.tls_handshake,
-            max_connections=limit,
-            stock=self.stock,
-        )
 
     @property
     def addresses(self) -> dict[str, Any]:
@@ -219,7 +150,7 @@ class Entrypoints(MultiService):
         for factory in self._factories():
             factory.abort()
 
-    def let_go(self, factory: HttpFactory, seconds: float) -> None:
+    def let_go(self, factory: Clients, seconds: float) -> None:
         """Drain a factory whose connections are of the past; cut them off after `seconds`."""
         self.leaving.append(factory)
         late = self.reactor.callLater(seconds, factory.abort)
@@ -231,7 +162,7 @@ class Entrypoints(MultiService):
 
         factory.drain().addCallback(drained)
 
-    def _factories(self) -> list[HttpFactory]:
+    def _factories(self) -> list[Clients]:
         return [*(each.factory for each in self.listeners), *self.leaving]
 
     def _cannot_listen(self, entrypoint: EntrypointConfig, error: Exception) -> Diagnostic:
@@ -247,25 +178,6 @@ class Entrypoints(MultiService):
         count = self.connections
         _log.warn("{count} connections did not finish in time and were cut off", count=count)
         self.cut_off()
-
-
-def _limits(config: LimitsConfig) -> Limits:
-    return Limits(
-        config.max_head_bytes,
-        config.max_header_lines,
-        config.max_target_bytes,
-        config.max_trailer_bytes,
-        config.max_pipelined_bytes,
-    )
-
-
-def literal_host(address: Address) -> str:
-    """Look a name up, such as `localhost`; of several addresses one of IPv4 is taken."""
-    if not address.host:
-        return ""
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    found.sort(key=lambda each: each[0] != socket.AF_INET)
-    return str(found[0][4][0])
 
 
 def cannot_listen(owner: str, address: Address, span: Span, error: Exception) -> Diagnostic:

@@ -32,7 +32,8 @@ def diff_listeners(
     """
     Compare by address: a listener is where it listens, whatever it is called.
 
-    Port 0 is no address, so such entrypoints are the same if they have the same name.
+    TCP and UDP have addresses of their own each. Port 0 is no address, so such entrypoints are
+    the same if they have the same name.
     """
     places = {_place(each): name for name, each in old.items()}
     kept = {name: places[place] for name, each in new.items() if (place := _place(each)) in places}
@@ -54,8 +55,8 @@ def judges_otherwise(old: EntrypointConfig, new: EntrypointConfig) -> bool:
     return old.trusted_proxies != new.trusted_proxies or old.limits != new.limits
 
 
-def _place(entrypoint: EntrypointConfig) -> tuple[str, str]:
+def _place(entrypoint: EntrypointConfig) -> tuple[str, bool, str]:
     address = entrypoint.address
     has_place = address.kind != "tcp" or address.port != 0
     place = str(evolve(address, host=address.host.lower()))
-    return place, "" if has_place else entrypoint.name
+    return place, entrypoint.protocol == "udp", "" if has_place else entrypoint.name

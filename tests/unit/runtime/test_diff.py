@@ -53,6 +53,13 @@ def test_port_0_is_known_by_its_name() -> None:
     assert diff.closed == ("a",)
 
 
+def test_tcp_and_udp_have_addresses_of_their_own() -> None:
+    """A listener cannot go on as one of the other kind, even on the same port."""
+    plain, datagram = one('protocol = "tcp"'), one('protocol = "udp"')
+    diff = diff_listeners({"a": plain}, {"a": datagram})
+    assert (diff.kept, diff.opened, diff.closed) == ({}, ("a",), ("a",))
+
+
 def test_the_case_of_a_name_is_no_difference() -> None:
     """Names of hosts have none."""
     diff = diff_listeners(entrypoints(a="localhost:80"), entrypoints(a="LocalHost:80"))
