@@ -13,6 +13,11 @@ FIELD_LINE = re.compile(
     rb"((?:[\x21-\x7e\x80-\xff]++(?:[ \t]++(?=[\x21-\x7e\x80-\xff]))?+)*+)[ \t]*+"
 )
 
+# What is, or by its name may be, a credential: never in a cache that connections share. The name
+# of an API key's field is the user's choice.
+SECRET_NAME: Final = re.compile(
+    "auth|cookie|key|token|secret|session|password|credential|signature"
+)
 
 # What a field means to a hop (RFC 9110 §7.6.1 and §7.8, RFC 9112); PLAIN fields just travel.
 PLAIN: Final = 0

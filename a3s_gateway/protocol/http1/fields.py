@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from a3s_gateway.errors import RemoteProtocolError
-from a3s_gateway.headers import FIELD_LINE, PLAIN, REQUEST_ID, Header, Headers
+from a3s_gateway.headers import FIELD_LINE, PLAIN, REQUEST_ID, SECRET_NAME, Header, Headers
 from a3s_gateway.protocol.cache import TwoGenerations
 
 CACHED_LINES: Final = 4096  # per generation; with 256 bytes a line, 2 MiB at the most
 CACHED_LINE_SIZE: Final = 256  # bytes; longer ones seldom repeat
 
-# Never in a cache that connections share: what is, or by its name may be, a credential. The
-# name of an API key's field is the user's choice.
-_SECRET: Final = re.compile("auth|cookie|key|token|secret|session|password|credential|signature")
 # RFC 9110 §6.5.1: fields that frame, route, authenticate or describe cannot come late.
 _NOT_IN_TRAILERS: Final = frozenset(
     {
@@ -51,7 +47,7 @@ def _learn(line: bytes) -> Header:
         raise RemoteProtocolError(_what_is_wrong(line))
     name = match[1].decode("ascii").lower()
     made = Header(name, match[2].decode("latin-1"), line + b"\r\n")
-    if len(line) <= CACHED_LINE_SIZE and made.kind != REQUEST_ID and not _SECRET.search(name):
+    if len(line) <= CACHED_LINE_SIZE and made.kind != REQUEST_ID and not SECRET_NAME.search(name):
         _known.put(line, made)
     return made
 
