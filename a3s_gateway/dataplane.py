@@ -13,7 +13,7 @@ from typing import Protocol
 
 from attrs import define, frozen
 
-from .errors import GatewayError, UpstreamConnectError, UpstreamError, to_response
+from .errors import GatewayError, UnansweredError, UpstreamConnectError, UpstreamError, to_response
 from .http import Exchange, Handler, Request, Response
 from .observability.counters import RouteCounters
 from .observability.facts import Connections
@@ -137,9 +137,11 @@ class Upstream:
         while True:
             # 7  The balancer chooses among those that are well and have not been tried.
             backend = self.balancer.pick(tried)
-            # 8  None is left.
+            # 8  None is left: as a last resort one that its requests speak against.
             if backend is None:
-                return to_response(fault, request)
+                backend = self.watch.find_last_resort(tried)
+                if backend is None:
+                    return to_response(fault, request)
             exchange.backend = backend.url
             exchange.attempts += 1
             # 9  It counts as busy until the last byte of the answer is out.
@@ -151,9 +153,9 @@ class Upstream:
                 lease.failed(error)
                 lease.release()
                 self.report(backend, error)
-                # 11  Above here a fault is an answer like any other. But a backend that could not
-                # be connected to has not heard of the request: try another.
-                if not isinstance(error, UpstreamConnectError):
+                # 11  Above here a fault is an answer like any other. But first another is tried, if
+                # that does no harm.
+                if not _may_go_on(request, error):
                     return to_response(error, request)
                 tried += (backend,)
                 fault = error.with_traceback(None)  # which would hold this frame, and it the fault
@@ -169,3 +171,10 @@ class Upstream:
             body.owns(lease.release)
             exchange.on_close(body.close)
             return response
+
+
+def _may_go_on(request: Request, error: UpstreamError) -> bool:
+    """Tell whether another backend may be asked: this one has done nothing, or once more is fine."""
+    if isinstance(error, UpstreamConnectError):
+        return True
+    return isinstance(error, UnansweredError) and request.may_be_repeated

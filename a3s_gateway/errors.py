@@ -161,6 +161,10 @@ class UpstreamConnectError(UpstreamError):
     """The backend never heard of the request: another one may be tried."""
 
 
+class UnansweredError(UpstreamError):
+    """The backend went without a byte of an answer; it may have acted on the request."""
+
+
 class ProtocolError(Exception):
     """A rule of the wire format was broken; `code` is that of a fault of this table."""
 

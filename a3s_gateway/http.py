@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define
 
@@ -86,6 +86,10 @@ class Exchange:
             closing.pop()()
 
 
+# RFC 9110 §9.2.2: doing these twice is doing them once.
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+
 @head(eq=False)
 class Request:
     """
@@ -119,6 +123,11 @@ class Request:
     def target(self) -> str:
         """The origin form: path and query."""
         return self.path if self.query is None else f"{self.path}?{self.query}"
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether it may be sent again, though a server may have acted on it."""
+        return self.method in _IDEMPOTENT and not self.body.begun
 
 
 @head(eq=False)

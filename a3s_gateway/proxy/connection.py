@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 
 from a3s_gateway.body import Body
-from a3s_gateway.errors import RemoteProtocolError, UpstreamError
+from a3s_gateway.errors import RemoteProtocolError, UnansweredError, UpstreamError
 from a3s_gateway.headers import EMPTY_HEADERS, Headers
 from a3s_gateway.http import Request, Response
 from a3s_gateway.protocol.codec import ClientEvent, Data, End, Informational, ResponseHead
@@ -34,7 +34,7 @@ class Home(Interface):
         """Count it no longer; harmless when repeated."""
 
 
-class StaleConnectionError(UpstreamError):
+class StaleConnectionError(UnansweredError):
     """A kept connection closed as we sent: the backend may not have seen the request."""
 
 
@@ -256,10 +256,12 @@ class UpstreamConnection(Protocol):
         waiter = self._waiter
         if waiter is not None:
             detail = reason.getErrorMessage()
-            if self.is_reused and not self._heard:
+            if self._heard:
+                self.fail(UpstreamError("UPSTREAM_RESET", detail))
+            elif self.is_reused:
                 self.fail(StaleConnectionError("UPSTREAM_RESET", detail))
             else:
-                self.fail(UpstreamError("UPSTREAM_RESET", detail))
+                self.fail(UnansweredError("UPSTREAM_RESET", detail))
         elif self._body is not None:
             self._end_of_stream(reason)
 

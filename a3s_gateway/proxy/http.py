@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import define
 
@@ -14,9 +14,6 @@ from .pool import Pool
 
 if TYPE_CHECKING:
     from a3s_gateway.transport.timers import Timers
-
-# RFC 9110 §9.2.2: doing these twice is doing them once.
-_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 @define(eq=False)
@@ -49,6 +46,7 @@ class HttpOrigin:
 
         Raises:
             UpstreamConnectError: The server never heard of the request.
+            UnansweredError: It went without a word.
             UpstreamError: It did not answer as it should.
 
         """
@@ -67,9 +65,9 @@ class HttpOrigin:
             )
             try:
                 response = await waiter
-            except StaleConnectionError as stale:
-                if is_second or not _may_replay(request):
-                    raise UpstreamError("UPSTREAM_RESET", stale.detail) from stale
+            except StaleConnectionError:
+                if is_second or not request.may_be_repeated:
+                    raise
                 is_second = True
                 connection = await pool.fresh()
             except BaseException:
@@ -93,7 +91,3 @@ class HttpOrigin:
     def close(self) -> None:
         """Close its idle connections now, and the others as they come back."""
         self.pool.close()
-
-
-def _may_replay(request: Request) -> bool:
-    return request.method in _IDEMPOTENT and not request.body.begun

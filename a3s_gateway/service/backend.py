@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Collection
+from typing import Final, Protocol
 
 from attrs import define, field
 
 from a3s_gateway.service.health import ActiveHealth, Outlier, Standing
+
+
+LAST_RESORT: Final = -1  # in place of a trial's number: a request to a server that is left out
 
 
 class Watch(Protocol):
@@ -26,6 +30,10 @@ class Watch(Protocol):
     def broke(self, lease: Lease, error: Exception) -> None:
         """Hear of an answer that ended before its time."""
 
+    def find_last_resort(self, tried: Collection[Backend]) -> Backend | None:
+        """Find one for a request that no available server has answered."""
+        ...
+
 
 @define(eq=False)
 class Backend:
@@ -38,7 +46,7 @@ class Backend:
         url: As configured; it names the server in logs and metrics.
         weight: Its share of the traffic relative to its peers'; 0 takes it out of rotation.
         available: Whether it may be picked now.
-        is_half_open: Whether the next lease is a trial.
+        is_in_doubt: Whether requests speak against it, so that the next one counts for more.
         in_flight: Leases not given back yet.
         requests: Leases in all: a request that is tried twice counts twice.
         failures: Attempts that came to no answer; counted by whoever made the attempt.
@@ -50,7 +58,7 @@ class Backend:
     url: str
     weight: int = 1
     available: bool = field(default=True, kw_only=True)
-    is_half_open: bool = field(default=False, init=False)
+    is_in_doubt: bool = field(default=False, init=False)
     in_flight: int = field(default=0, init=False)
     requests: int = field(default=0, init=False)
     failures: int = field(default=0, init=False)
@@ -70,7 +78,7 @@ class Backend:
     def settle(self) -> None:
         """Derive from what is known whether it may be picked, and how."""
         standing = self.outlier.standing
-        self.is_half_open = standing is Standing.HALF_OPEN
+        self.is_in_doubt = standing is not Standing.SERVING
         self.available = self.active.is_up and (
             standing is Standing.SERVING or standing is Standing.HALF_OPEN
         )
@@ -79,9 +87,11 @@ class Backend:
         """Count one request more, until the lease is released; `watch` hears how it goes."""
         self.in_flight += 1
         self.requests += 1
-        return self._try_out(watch) if self.is_half_open else Lease(self, watch)
+        return self._try_out(watch) if self.is_in_doubt else Lease(self, watch)
 
     def _try_out(self, watch: Watch | None) -> Lease:
+        if self.outlier.standing is not Standing.HALF_OPEN:
+            return Lease(self, watch, LAST_RESORT)
         trial = self.outlier.try_out()
         self.settle()
         return Lease(self, watch, trial)
@@ -99,7 +109,7 @@ class Lease:
 
     Attributes:
         backend: None once it is released.
-        trial: The number of the trial that this request is; 0 for none.
+        trial: The number of the trial that this request is; 0 for none, or `LAST_RESORT`.
 
     """
 

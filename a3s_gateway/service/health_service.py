@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from random import random
 from time import monotonic
 from typing import Any, Final
@@ -46,6 +46,10 @@ class PassiveWatch:
         """Judge an answer that broke off."""
         if isinstance(error, GatewayError) and error.fault.code in FAULTS_OF_BODIES:
             self._judge(lease, str(error), failed=True)
+
+    def find_last_resort(self, tried: Collection[Backend]) -> Backend | None:
+        """Find one for a request that no available server has answered."""
+        return self._outliers.find_last_resort(tried)
 
     def _judge(self, lease: Lease, what: str, *, failed: bool) -> None:
         backend = lease.backend

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import Enum
 from typing import Final
 
 from attrs import field, frozen
 
 from a3s_gateway.config.balancing import HealthCheckConfig, LoadBalancerConfig
-from a3s_gateway.service.backend import Backend, Lease
+from a3s_gateway.service.backend import LAST_RESORT, Backend, Lease
 from a3s_gateway.service.health import Probe, Standing
 
 # No answer speaks against the server; UPSTREAM_BUSY does not, because that limit is ours.
@@ -26,7 +26,7 @@ class Change(Enum):
     DOWN = "its probes fail"
     UP = "its probes succeed again"
     EJECTED = "its requests fail"
-    RETURNED = "its trial went well"
+    RETURNED = "it has answered well again"
     NEEDED = "no other server is left"
 
 
@@ -70,6 +70,9 @@ class Outliers:
         if backend is None:
             return None
         outlier = backend.outlier
+        if lease.trial == LAST_RESORT:
+            is_well = not failed and outlier.standing is not Standing.SERVING
+            return _readmit(backend, now, Change.RETURNED) if is_well else None
         if outlier.is_tried_by(lease.trial):
             return self._eject(backend, now) if failed else _readmit(backend, now, Change.RETURNED)
         if not failed or outlier.standing is not Standing.SERVING:
@@ -104,6 +107,16 @@ class Outliers:
         backend = min(up, key=lambda each: each.outlier.until)
         _readmit(backend, now, Change.NEEDED)
         return backend
+
+    def find_last_resort(self, tried: Collection[Backend]) -> Backend | None:
+        """
+        Find a server for a request that no available one has answered: the one to return first.
+
+        Its answers speak against it, but the others gave none at all. What probes find down
+        is not tried.
+        """
+        left = [b for b in self._members if b.active.is_up and b not in tried]
+        return min(left, key=lambda each: each.outlier.until, default=None)
 
     def left_out(self) -> Iterator[Backend]:
         """Find the servers that do not serve because of their answers."""

@@ -443,6 +443,35 @@ class PassiveTests(HealthTestCase):
         await self.come_back(only, port)
         assert await self.statuses(1) == [200]
 
+    async def test_a_server_that_is_left_out_is_the_last_resort(self) -> None:
+        """The others do not answer at all; once it has answered well it serves again."""
+        dying, flaky = await self.backend(OK), await self.backend(ERROR)
+        await self.gateway(dying.url, flaky.url, balancing=outlier(ejection='"300s"'))
+        await self.statuses(4)
+        server = self.servers()[1]
+        assert server.is_ejected
+        await self.die(dying)
+        assert await self.statuses(1) == [500]  # its own answer is better than none
+        assert server.is_ejected
+        flaky.answer = OK
+        with capturedLogs() as events:
+            assert await self.statuses(6) == [200] * 6
+        assert [each.is_ejected for each in self.servers()] == [True, False]
+        lines = [str(formatEvent(e)) for e in events if e["log_level"] is not LogLevel.debug]
+        assert f"backend {flaky.url} of backend answers well again" in lines
+
+    async def test_what_probes_find_down_is_no_last_resort(self) -> None:
+        """Whoever configures probes decides by them who gets requests."""
+        dying, sick = await self.backend(OK), await self.backend(OK)
+        await self.gateway(dying.url, sick.url, balancing=check(unhealthy_threshold="3"))
+        sick.answer = ERROR
+        await self.until(1, available=False)
+        before = real(sick)
+        await self.die(dying)
+        answer = await self.exchange(GET)
+        assert answer.status in (502, 503)
+        assert real(sick) == before
+
     async def test_it_is_on_with_its_defaults(self) -> None:
         """Nothing has to be configured: the fifth failure in half a minute is the last."""
         good, bad = await self.backend(OK), await self.backend(ERROR)

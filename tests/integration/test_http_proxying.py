@@ -423,7 +423,60 @@ class ConnectionTests(GatewayTestCase):
         self.assertEqual((answer.status, answer.error["code"]), (502, "UPSTREAM_RESET"))
         self.assertEqual(len(backend.peers), 1)
 
-    async def test_nothing_is_sent_again_on_a_fresh_connection(self) -> None:
+    async def refused(self, *pieces: bytes, heard: bytes = b"") -> tuple[Peer, Backend]:
+        """Have one of two servers hang up on a request; returns the client, and the other one."""
+        first, second = await self.backend(), await self.backend(OK)
+        await self.gateway(first.url, second.url)
+        client = await self.client()
+        client.send(*pieces)
+        peer = await first.accept()
+        await peer.head()
+        if heard:
+            peer.send(heard)
+        peer.reset() if not heard else peer.close()
+        return client, second
+
+    async def test_another_server_is_asked_when_one_hangs_up_without_a_word(self) -> None:
+        """Asking twice does no harm, so the client does not notice."""
+        for method in (b"GET", b"HEAD", b"DELETE", b"OPTIONS"):
+            client, other = await self.refused(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+            answer = await client.response(method=method.decode())
+            self.assertEqual((answer.status, len(other.requests)), (200, 1))
+            self.assertEqual(self.in_flight(), [0, 0])
+
+    async def test_another_server_is_asked_for_a_put_without_a_body(self) -> None:
+        """What counts is that nothing of the request is gone."""
+        client, _ = await self.refused(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        self.assertEqual((await client.response()).status, 200)
+
+    async def test_no_other_server_is_asked_where_that_could_do_harm(self) -> None:
+        """A POST may have been acted on; a body is gone; a server has begun to answer."""
+        put = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
+        for pieces, heard in (
+            ((POST, b"Content-Length: 0\r\n\r\n"), b""),
+            ((put, b"hi"), b""),
+            ((GET,), b"HTTP/1.1 2"),
+        ):
+            client, other = await self.refused(*pieces, heard=heard)
+            answer = await client.response()
+            self.assertEqual((answer.status, answer.error["code"]), (502, "UPSTREAM_RESET"))
+            self.assertEqual((other.requests, self.in_flight()), ([], [0, 0]))
+
+    async def test_every_server_is_asked_once(self) -> None:
+        """After the last one the client hears what became of it."""
+        servers = [await self.backend() for _ in range(3)]
+        await self.gateway(*[server.url for server in servers], logged=True)
+        client = await self.client()
+        client.send(GET)
+        for server in servers:
+            peer = await server.accept()
+            await peer.head()
+            peer.reset()
+        self.assertEqual((await client.response()).error["code"], "UPSTREAM_RESET")
+        self.assertEqual([len(server.peers) for server in servers], [1, 1, 1])
+        self.assertEqual([line["attempts"] for line in await self.logged()], [3])
+
+    async def test_a_server_is_not_asked_twice_on_a_fresh_connection(self) -> None:
         """A backend that closes a connection on its first request is broken."""
         backend = await self.backend()
         await self.gateway(backend.url)

@@ -278,6 +278,42 @@ def test_requests_that_were_under_way_decide_nothing() -> None:
     assert bad.outlier.standing is Standing.ON_TRIAL
 
 
+def test_the_last_resort_is_the_server_that_would_return_first() -> None:
+    """Of those not asked yet that probes find well, whether they may be picked or not."""
+    outliers = service(4)
+    first, second, third, standing = outliers.backends
+    for backend, now in ((second, 0.0), (first, 1.0)):
+        attempts(outliers, backend, 3, now)
+    third.active.failed("refused", 1)
+    third.settle()
+    assert outliers.find_last_resort((standing,)) is second
+    assert outliers.find_last_resort((standing, second)) is first
+    assert outliers.find_last_resort((standing, second, first)) is None
+
+
+def test_a_last_resort_that_answers_well_serves_again() -> None:
+    """Its failure says nothing new: it is not left out for longer because all others are gone."""
+    outliers = service(2)
+    bad, _ = outliers.backends
+    attempts(outliers, bad, 3, 0.0)
+    until = bad.outlier.until
+    assert attempt(outliers, bad, 1.0, failed=True) is None
+    assert (bad.outlier.until, bad.available) == (until, False)
+    assert attempt(outliers, bad, 1.0, failed=False) is Change.RETURNED
+    assert bad.is_standing
+
+
+def test_two_last_resorts_that_answer_well_are_told_once() -> None:
+    """Requests come at the same time; the first good answer decides."""
+    outliers = service(2)
+    bad, _ = outliers.backends
+    attempts(outliers, bad, 3, 0.0)
+    one, other = bad.acquire(), bad.acquire()
+    assert outliers.attempted(one, 1.0, failed=False) is Change.RETURNED
+    assert outliers.attempted(other, 1.0, failed=False) is None
+    assert bad.is_standing
+
+
 def test_the_only_server_is_never_ejected() -> None:
     """An error of the server is worth more to a client than our own; it recovers as it does."""
     outliers = service(1, PassiveHealthConfig(failures=1, max_ejected_percent=100))
