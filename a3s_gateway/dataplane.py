@@ -174,7 +174,7 @@ class Upstream:
 
 
 def _may_go_on(request: Request, error: UpstreamError) -> bool:
-    """Tell whether another backend may be asked: this one has done nothing, or once more is fine."""
+    """Tell whether another backend may be asked: once more does no harm."""
     if isinstance(error, UpstreamConnectError):
         return True
     return isinstance(error, UnansweredError) and request.may_be_repeated

@@ -20,11 +20,13 @@ it. A gateway is a service, too: `gateway.setServiceParent(application)` is all 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import monotonic, time
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -40,12 +42,10 @@ from a3s_gateway.effects import Effects
 from a3s_gateway.entrypoint.entrypoints_service import BindError, Entrypoints
 from a3s_gateway.entrypoint.listener import Listener
 from a3s_gateway.entrypoint.tls import certificate_faults
-from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.observability.facts import Facts
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.observability.observing_service import Observing, cannot_open
-from a3s_gateway.observability.repeats import Repeats
 from a3s_gateway.provider.file_service import FileProvider
 from a3s_gateway.proxy.origins import Origins
 from a3s_gateway.runtime.compile import Compiler, Snapshot
@@ -56,7 +56,7 @@ from a3s_gateway.runtime.reload_service import Around, Reloader
 from a3s_gateway.runtime.status import Health, State, Status
 from a3s_gateway.runtime.succession_service import Succession
 from a3s_gateway.runtime.unavailable import unavailable
-from a3s_gateway.service.backend import Backend
+from a3s_gateway.service.failures_service import Failures
 from a3s_gateway.service.health_service import HealthChecks
 from a3s_gateway.transport.endpoints import HAS_EPOLL
 
@@ -96,7 +96,7 @@ class Gateway(MultiService):
         self._failure: BaseException | None = None  # of the last start
         self._waiters: list[Deferred[None]] = []
         self._pool = StatePool()
-        self._repeats = Repeats()
+        self._failures = Failures()
         self._observing = Observing(reactor, config.access_log)
         self._health = HealthChecks(reactor)
         self._entrypoints = Entrypoints(reactor, stock_transports)
@@ -107,6 +107,7 @@ class Gateway(MultiService):
         self._files = FileProvider(reactor, self._reloader.ask)
         self._generation: Generation | None = None
         self._snapshot: Snapshot | None = None
+        self._delay: Deferred[None] | None = None  # between the call to stop and the stop
 
     # -- what it says of itself
 
@@ -222,24 +223,13 @@ class Gateway(MultiService):
         return Compiler(
             Origins.on(self._reactor, stock=self._stock),
             self._observing.observer_for,
-            self._report,
+            self._failures.note,
             self._effects,
             time,
             self._observing.ledger,
             self._health.watch,
             api_handler(self._api, time),
             lambda url: self._observing.exporters.exporter_for(__version__, url),
-        )
-
-    def _report(self, backend: Backend, error: UpstreamError) -> None:
-        backend.failures += 1
-        withheld = self._repeats.note((backend.url, error.fault.code), monotonic())
-        if withheld is None:
-            _log.debug("backend {url} failed: {error}", url=backend.url, error=str(error))
-            return
-        more = f" ({withheld} times more since it was last said)" if withheld else ""
-        _log.warn(
-            "backend {url} failed: {error}{more}", url=backend.url, error=str(error), more=more
         )
 
     # -- reload
@@ -283,8 +273,9 @@ class Gateway(MultiService):
         """
         Stop accepting, finish what runs, close; fires when all is closed.
 
-        Running exchanges get `shutdown_timeout_secs`, then they are cut off. May be called
-        more than once, and before the start.
+        Accepting goes on for `shutdown_delay_secs`, and running exchanges get
+        `shutdown_timeout_secs`, then they are cut off. May be called more than once, and before
+        the start.
         """
         done = self.wait_for_shutdown()
         match self._status.state:
@@ -299,7 +290,9 @@ class Gateway(MultiService):
         return done
 
     def cut_off(self) -> None:
-        """End every connection now; a shutdown that waits for them then goes on."""
+        """End every connection now; a shutdown that waits goes on then."""
+        if self._delay is not None:
+            self._delay.cancel()
         self._entrypoints.cut_off()
 
     def wait_for_shutdown(self) -> Deferred[None]:
@@ -317,6 +310,8 @@ class Gateway(MultiService):
         try:
             for part in (self._files, self._reloader):
                 await maybeDeferred(part.disownServiceParent)
+            if self._config.shutdown_delay_secs:
+                await self._go_on(self._config.shutdown_delay_secs)
             await self._entrypoints.stop_accepting()
             await self._entrypoints.drain(self._config.shutdown_timeout_secs)
             self._observing.flush()
@@ -327,6 +322,12 @@ class Gateway(MultiService):
             raise
         finally:
             self._is_over(Status(State.STOPPED), failure)
+
+    async def _go_on(self, seconds: float) -> None:
+        """Serve while whoever asks for readiness hears that this ends; `cut_off` cuts it short."""
+        self._delay = deferLater(self._reactor, seconds)
+        with suppress(CancelledError):
+            await self._delay
 
     async def _close(self) -> None:
         """Give back all that is not a connection of a client."""

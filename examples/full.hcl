@@ -225,4 +225,5 @@ tracing {
   sample_ratio = 0.1
 }
 
+shutdown_delay_secs   = 5
 shutdown_timeout_secs = 30

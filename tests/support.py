@@ -397,6 +397,7 @@ class GatewayTestCase(TestCase):
         more: str = "",
         logged: bool = False,
         shutdown_timeout: str = "0s",
+        shutdown_delay: str = "0s",
         admin: str = "enabled = false",
     ) -> Gateway:
         """Start a gateway with one entrypoint and one service of these servers."""
@@ -413,6 +414,7 @@ class GatewayTestCase(TestCase):
               path = "{self.log}" }}
             admin {{ {admin} }}
             shutdown_timeout_secs = "{shutdown_timeout}"
+            shutdown_delay_secs = "{shutdown_delay}"
         """
         gateway = Gateway(GatewayConfig.from_text(text), reactor, stock_transports=self.stock)
         self.gateways.append(gateway)

@@ -42,8 +42,9 @@ def test_the_service_starts_what_there_is() -> None:
 def test_a_drain_is_not_cut_short() -> None:
     """systemd kills only after the gateway itself has given up."""
     service = unit(SERVICE)["Service"]
-    shutdown = GatewayConfig.from_text("").shutdown_timeout_secs
-    assert float(service["TimeoutStopSec"]) > shutdown
+    config = GatewayConfig.from_text("")
+    longest = config.shutdown_delay_secs + config.shutdown_timeout_secs
+    assert float(service["TimeoutStopSec"]) > longest
 
 
 def test_the_socket_has_the_name_that_is_told() -> None:

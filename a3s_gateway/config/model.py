@@ -52,6 +52,12 @@ class GatewayConfig(Section):
     shutdown_timeout_secs: float = key(
         duration(), "How long running requests may take once the gateway stops.", default=30.0
     )
+    shutdown_delay_secs: float = key(
+        duration(),
+        "How long the gateway goes on as before while `/readyz` says 503, so that load balancers "
+        "notice, before it stops accepting.",
+        default=0.0,
+    )
     warnings: tuple[Diagnostic, ...] = field(default=(), eq=False, repr=False)
     sources: Sources = field(factory=dict, eq=False, repr=False)
 

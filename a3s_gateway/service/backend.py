@@ -9,7 +9,6 @@ from attrs import define, field
 
 from a3s_gateway.service.health import ActiveHealth, Outlier, Standing
 
-
 LAST_RESORT: Final = -1  # in place of a trial's number: a request to a server that is left out
 
 

@@ -11,6 +11,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from a3s_gateway import ConfigError, Gateway, GatewayConfig
@@ -196,6 +197,39 @@ class DrainTests(GatewayTestCase):
         gateway.cut_off()
         await stopped.addTimeout(5, reactor)
         assert (await client.response()).status == 503
+
+    async def test_a_delay_leaves_load_balancers_time_to_notice(self) -> None:
+        """Not ready any more, and serving as before: nobody has to be refused."""
+        backend = await self.backend(OK)
+        gateway = await self.gateway(
+            backend.url, shutdown_delay="300ms", admin='address = "127.0.0.1:0"'
+        )
+        kept = await self.client()
+        stopped = gateway.shutdown()
+        admin = gateway.admin_address()
+        asking = await self.connect(admin)
+        self.everyone.append(asking)
+        asking.send(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await asking.response()).status == 503
+        for client in (kept, kept, await self.client()):
+            client.send(GET)
+            answer = await client.response()
+            assert (answer.status, answer.head.find("connection")) == (200, None)
+        assert gateway.state().state is State.STOPPING
+        since = reactor.seconds()
+        await stopped
+        assert reactor.seconds() - since < 5
+        assert await kept.ended() == "closed"
+
+    async def test_a_delay_can_be_cut_short(self) -> None:
+        """By whoever has no patience left; it is not waited for again afterwards."""
+        backend = await self.backend(OK)
+        gateway = await self.gateway(backend.url, shutdown_delay="1h")
+        stopped = gateway.shutdown()
+        await deferLater(reactor, 0)
+        gateway.cut_off()
+        await stopped.addTimeout(5, reactor)
+        assert gateway.state().state is State.STOPPED
 
     async def test_every_request_of_the_drain_is_logged(self) -> None:
         """The access log is closed last: also what was cut off stands in it."""

@@ -64,3 +64,4 @@ tracing {
 }
 
 shutdown_timeout_secs = "1m"
+shutdown_delay_secs = "1500ms"

@@ -232,7 +232,7 @@ def test_the_configuration_is_told_whole() -> None:
     config = told("/api/gateway/config")
     assert list(config) == [
         "entrypoints", "routers", "services", "middlewares", "providers", "admin", "access_log",
-        "tracing", "shutdown_timeout_secs",
+        "tracing", "shutdown_timeout_secs", "shutdown_delay_secs",
     ]  # fmt: skip
     assert config["routers"]["wide"]["middlewares"] == []
     assert config["services"]["pool"]["load_balancer"]["strategy"] == "least-connections"

@@ -77,6 +77,7 @@ WORKING = [
     "access_log.fields",
     "access_log.sample",
     "shutdown_timeout_secs",
+    "shutdown_delay_secs",
     "tracing.endpoint",
     "tracing.sample_ratio",
 ]
@@ -232,7 +233,7 @@ def test_what_works_is_not_refused() -> None:
         'routers "api" {\n rule = "Path(`/api`)"\n service = "api@internal"\n}\n'
         'admin {\n token = "t"\n allowed_ips = ["::1"]\n path_prefix = "/a"\n}\n'
         'providers {\n file {\n watch = true\n directory = "."\n }\n}\n'
-        "shutdown_timeout_secs = 1"
+        "shutdown_timeout_secs = 1\nshutdown_delay_secs = 1"
     )
     assert refused("more", more) == []
 
