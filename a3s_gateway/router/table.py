@@ -14,20 +14,31 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from attrs import frozen
 
-from a3s_gateway.http import Request
-
 from .clauses import Clause, clauses_of
 from .expression import Expression
-from .matchers import Predicate, compile_predicate
+from .matchers import compile_predicate
 
 T = TypeVar("T")
+Predicate = Callable[[Any], bool]  # of what is routed
 Candidate = tuple[int, Predicate | None, T]  # rank; what is left to look at, if anything; value
 
 NEVER: Final = 1 << 60  # above every rank
+
+
+class Routed(Protocol):
+    """What an index can look up: a request, or a connection (`tcp.Caller`)."""
+
+    @property
+    def host(self) -> str:
+        """In canonical form."""
+
+    @property
+    def path(self) -> str:
+        """In canonical form."""
 
 
 @frozen
@@ -113,7 +124,7 @@ class RouteTable(Generic[T]):
         """Return the routers in the order in which they are tried."""
         return self._entries
 
-    def find(self, request: Request) -> T | None:
+    def find(self, request: Routed) -> T | None:
         """Return the value of the first router whose rule holds for `request`."""
         buckets = self._hosts.get(request.host)
         if buckets is None:
