@@ -127,6 +127,12 @@ class Body:
         if self._waiter is not None:
             self._waiter.resolve(None)
 
+    def now_from(self, source: Source) -> None:
+        """Let `source` feed it: it was made before there was one."""
+        self._source = source
+        if self._closed:
+            source.cancel()
+
     # -- the reader's side
 
     def take(self) -> bytes:

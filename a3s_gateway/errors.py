@@ -8,7 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .body import Body
 from .headers import Headers
@@ -55,6 +55,12 @@ FAULTS: Final = {
             417,
             "Expectation failed",
             "`Expect` asks for something other than `100-continue`.",
+        ),
+        Fault(
+            "UPGRADE_REQUIRED",
+            426,
+            "Upgrade required",
+            "A WebSocket is opened with another `Sec-WebSocket-Version` than 13.",
         ),
         Fault(
             "HEADERS_TOO_LARGE",
@@ -110,6 +116,13 @@ FAULTS: Final = {
             "Upstream timed out",
             "The backend did not answer in time: `connect_timeout`, `request_timeout`, "
             "`stream_idle_timeout` and `stream_total_timeout` of the load balancer.",
+        ),
+        Fault(
+            "TUNNEL_IDLE",
+            504,
+            "Nothing was said for too long",
+            "Only in logs and metrics: a WebSocket or another tunnel was closed since nothing "
+            "had come from either side for `stream_idle_timeout` of the load balancer.",
         ),
         Fault(
             "UPSTREAM_BUSY",
@@ -182,6 +195,7 @@ class LocalProtocolError(ProtocolError):
     """We would break it: an error in the gateway."""
 
 
+_FIT_FOR_AN_UPGRADE: Final = Headers.of(("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
 _STANDARD: Final = frozenset(int(status) for status in HTTPStatus)
 _JSON_TYPE: Final = ("Content-Type", "application/json")
 
@@ -199,7 +213,10 @@ def refusal(error: ProtocolError, request_id: str) -> Response:
     """Answer bytes that are not an acceptable request."""
     fault = FAULTS[error.code]
     text = f"{fault.text}: {error.reason}" if error.reason else fault.text
-    return _answer(fault, text, request_id)
+    answer = _answer(fault, text, request_id)
+    if fault.status == 426:  # RFC 6455 §4.4
+        return evolve(answer, headers=answer.headers.joined(_FIT_FOR_AN_UPGRADE))
+    return answer
 
 
 def grpc_status(fault: Fault) -> int:

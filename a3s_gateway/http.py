@@ -104,6 +104,10 @@ class Request:
         version: 10, 11 or 20.
         scheme: `http` or `https`, as the client came to this gateway.
         client: The client's address: the peer's, or what trusted proxies say of it.
+        upgrade: The protocol that the client asks to change to, in lower case (`websocket`);
+            empty for none. An answer of status 101 makes the exchange a tunnel: from then on
+            `body` is what the client sends, the answer's body what it gets. Until then `body`
+            has nothing, and nobody else may read it.
 
     """
 
@@ -118,6 +122,7 @@ class Request:
     body: Body
     client: str
     exchange: Exchange
+    upgrade: str = ""
 
     @property
     def target(self) -> str:

@@ -6,9 +6,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.protocol import Protocol
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from a3s_gateway.protocol.forwarded import UNKNOWN, plain_address
+from a3s_gateway.transport.switching import close_sending
 
 if TYPE_CHECKING:
     from .http_service import HttpFactory
@@ -76,10 +76,7 @@ class ClientConnection(Protocol):
         self._resume_reading()
         self._timer.set(LINGER)
         self.transport.unregisterProducer()
-        if isinstance(self.transport, TLSMemoryBIOProtocol):
-            self.transport.loseConnection()  # it waits for the client's close_notify
-        else:
-            self.transport.loseWriteConnection()
+        close_sending(self.transport)
 
     def _discard(self, data: bytes) -> None:
         self._discarded += len(data)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from email.utils import formatdate
 from random import getrandbits
-from time import monotonic, time
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
 from a3s_gateway.body import NO_BODY, Body
-from a3s_gateway.errors import GatewayError, RemoteProtocolError, refusal, to_response
-from a3s_gateway.headers import EMPTY_HEADERS, Header, Headers
+from a3s_gateway.errors import GatewayError, RemoteProtocolError, to_response
+from a3s_gateway.headers import EMPTY_HEADERS, Headers
 from a3s_gateway.http import Exchange, Request, Response
 from a3s_gateway.protocol.codec import CHUNKED, Data, Head, ServerEvent
 from a3s_gateway.protocol.http1.server import Http1Server
+from a3s_gateway.protocol.upgrade import wanted
 from a3s_gateway.task import Task
+from a3s_gateway.transport.switching import hand_over
 
 from .client_connection import LINGER, ClientConnection, Phase
 from .introduction import Introduction
+from .last_words import date, last_words
+from .tunnel_connection import TunnelConnection
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -146,10 +149,13 @@ class HttpConnection(ClientConnection):
         exchange = Exchange(
             factory.name, self._peer, monotonic(), who.client, request_id, self._inform
         )
-        length = head.length
+        length, upgrade = head.length, ""
         if length == 0:
             body: Body = NO_BODY
             self._phase = Phase.HANDLING
+            if head.upgrade:
+                upgrade = wanted(head.upgrade)
+                body = Body() if upgrade else NO_BODY
         else:
             body = Body(self, None if length == CHUNKED else length)
             if head.expects_continue:
@@ -159,7 +165,7 @@ class HttpConnection(ClientConnection):
         self._is_head_sent = False
         self._request = request = Request(
             head.method, head.path, head.query, head.host, head.authority, head.version,
-            who.scheme, known.headers, body, who.client, exchange,
+            who.scheme, known.headers, body, who.client, exchange, upgrade,
         )  # fmt: skip
         return request
 
@@ -167,20 +173,17 @@ class HttpConnection(ClientConnection):
         body = request.body
         if isinstance(event, Data):
             request.exchange.bytes_in += len(event.data)
-            if event.is_last:
-                self._end_of_request()
+            if not event.is_last:
                 body.feed(event.data)
-                body.end()
-            else:
-                body.feed(event.data)
-        else:
-            assert not isinstance(event, Head)
-            self._end_of_request()
-            body.end(event.trailers)
-
-    def _end_of_request(self) -> None:
+                return
         if self._phase is Phase.BODY:
             self._phase = Phase.HANDLING
+        if isinstance(event, Data):
+            body.feed(event.data)
+            body.end()
+        else:
+            assert not isinstance(event, Head)
+            body.end(event.trailers)
 
     # -- the answer
 
@@ -200,13 +203,16 @@ class HttpConnection(ClientConnection):
         if exchange is None or request is None:
             body.close()
             return
+        if response.status == 101:
+            self._switch(request, response)
+            return
         if self.factory.is_draining or not codec.is_request_complete:
             codec.keep_alive = False
         headers = response.headers
         exchange.status = response.status
         if response.fault is not None:
             exchange.code = response.fault.code
-            headers = headers.plus(_date())
+            headers = headers.plus(date())
         data = b"" if request.method == "HEAD" else body.take()
         exchange.first_byte_at = monotonic()
         exchange.bytes_out = len(data)
@@ -226,6 +232,14 @@ class HttpConnection(ClientConnection):
         body.pipe(self)
         if self._is_writing_paused:
             body.pause()
+
+    def _switch(self, request: Request, response: Response) -> None:
+        """Hand the connection over: what follows is not HTTP."""
+        tunnel = TunnelConnection(self.factory, self._codec, request, response)
+        self._timer.end()
+        self._exchange = self._request = self._task = None
+        self.factory.connections.discard(self)
+        hand_over(self.transport, tunnel)
 
     def _write(self, head: bytes, data: bytes) -> None:
         """Write both as one, without copying much."""
@@ -359,13 +373,11 @@ class HttpConnection(ClientConnection):
             name, peer = self.factory.name, self._peer
             self._exchange = exchange = Exchange(name, peer, monotonic(), peer, request_id)
             self.factory.resource.refuse(exchange)
-        response = refusal(error, exchange.request_id)
-        body = response.body.take()
-        headers = response.headers.plus(_date(), Header.of("X-Request-Id", exchange.request_id))
+        status, headers, body = last_words(error, exchange.request_id)
         exchange.bytes_out = len(body)
         exchange.first_byte_at = monotonic()
-        self._abandon(error.code, response.status)
-        self.transport.write(self._codec.send_refusal(response.status, headers, body))
+        self._abandon(error.code, status)
+        self.transport.write(self._codec.send_refusal(status, headers, body))
         self._linger()
 
     def _abandon(self, code: str, status: int) -> None:
@@ -385,7 +397,3 @@ class HttpConnection(ClientConnection):
         if body is not None:
             body.close()
         exchange.close()
-
-
-def _date() -> Header:
-    return Header.of("Date", formatdate(time(), usegmt=True))

@@ -36,7 +36,7 @@ class Head:
         forwarded: What the peer says of those before it (X-Forwarded-…, Forwarded).
         request_id: The value of X-Request-Id when it is sane, else empty.
         expects_continue: The client waits for a 100 before it sends the body.
-        upgrade: The protocols of an Upgrade field, as sent; empty when there is none.
+        upgrade: The protocols of an Upgrade field that Connection names, as sent; else empty.
         stream: Its number; always 0 in HTTP/1.
 
     """

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
+from zope.interface import directlyProvides
 
 from a3s_gateway.body import Body
 from a3s_gateway.errors import RemoteProtocolError, UnansweredError, UpstreamError
@@ -15,6 +17,7 @@ from a3s_gateway.http import Request, Response
 from a3s_gateway.protocol.codec import ClientEvent, Data, End, Informational, ResponseHead
 from a3s_gateway.protocol.http1.client import Http1Client
 from a3s_gateway.task import Waiter
+from a3s_gateway.transport.switching import close_sending
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -58,6 +61,7 @@ class UpstreamConnection(Protocol):
         self._upload: Body | None = None
         self._is_paused = False
         self._heard = False
+        self._is_tunnel = False
         self._request_timeout = 0.0
         self._idle_timeout = 0.0
         self.is_reused = False
@@ -87,6 +91,8 @@ class UpstreamConnection(Protocol):
         self._request = request
         self._request_timeout, self._idle_timeout = request_timeout, idle_timeout
         self._heard = False
+        if request.upgrade:
+            return self._ask_to_switch(request, target, authority)
         head = codec.send_head(
             request.method, target, authority, request.headers, body.length,
             request.exchange.request_id, body.ask is not None and not body.begun,
@@ -104,6 +110,26 @@ class UpstreamConnection(Protocol):
             self.transport.registerProducer(self, True)  # noqa: FBT003 - Twisted's interface
             body.pipe(self)
         return waiter
+
+    def _ask_to_switch(self, request: Request, target: str, authority: str) -> Waiter[Response]:
+        """Send a request whose body is what follows if the backend agrees."""
+        waiter = self._waiter = Waiter()
+        self._timer.set(self._request_timeout)
+        self.transport.write(self._codec.send_upgrade(
+            request.method, target, authority, request.headers, request.upgrade,
+            request.exchange.request_id,
+        ))  # fmt: skip
+        return waiter
+
+    def _switch(self) -> None:
+        """Become a tunnel: each side may go on when the other has ended."""
+        request = self._request
+        assert request is not None
+        self._is_tunnel = True
+        directlyProvides(self, IHalfCloseableProtocol)
+        self._upload = request.body
+        self.transport.registerProducer(self, True)  # noqa: FBT003 - Twisted's interface
+        request.body.pipe(self)
 
     def close(self) -> None:
         """Close an idle connection."""
@@ -140,6 +166,11 @@ class UpstreamConnection(Protocol):
             self.transport.write(last)
         if self._waiter is not None:
             self._timer.set(self._request_timeout)
+        elif self._is_tunnel:
+            if self._body is None:
+                self._retire(gently=True)
+            else:
+                close_sending(self.transport)
 
     def _end_upload(self) -> None:
         if self._upload is not None:
@@ -184,6 +215,11 @@ class UpstreamConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take the next bytes of a response."""
+        if self._is_tunnel:
+            if self._body is not None:
+                self._timer.set(self._idle_timeout)
+                self._body.feed(data)
+            return
         try:
             events = self._codec.receive_data(data)
         except RemoteProtocolError as error:
@@ -192,7 +228,7 @@ class UpstreamConnection(Protocol):
         self._heard = True
         self._take(events)
 
-    def _take(self, events: list[ClientEvent]) -> None:
+    def _take(self, events: list[ClientEvent]) -> None:  # noqa: C901 - one loop, told in order
         head: ResponseHead | None = None
         waiter: Waiter[Response] | None = None
         body = self._body
@@ -217,8 +253,11 @@ class UpstreamConnection(Protocol):
                 self._inform(event)  # type: ignore[arg-type]
         if self._body is not None and not self._is_paused:
             self._timer.set(self._idle_timeout)
-        if waiter is not None and head is not None:
+        if waiter is not None:
+            assert head is not None
             assert body is not None
+            if head.status == 101:
+                self._switch()
             waiter.resolve(Response(head.status, head.headers, body, head.reason))
 
     def _complete(self, body: Body | None, trailers: Headers) -> None:
@@ -246,8 +285,22 @@ class UpstreamConnection(Protocol):
         if self._waiter is None and self._body is None:
             self._retire(gently=True)  # idle for long enough
             return
+        if self._is_tunnel:
+            self.fail(UpstreamError("TUNNEL_IDLE", "nothing came from either side"))
+            return
         waited_for = "head of the response" if self._waiter is not None else "body"
         self.fail(UpstreamError("UPSTREAM_TIMEOUT", f"no {waited_for} in time"))
+
+    def readConnectionLost(self) -> None:
+        """Hand the end of a tunnel's bytes on; the backend may still want the client's."""
+        body, self._body = self._body, None
+        if self._upload is None:
+            self._retire(gently=True)
+        if body is not None:
+            body.end()
+
+    def writeConnectionLost(self) -> None:
+        """Hear that the end of the client's bytes has been sent."""
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Tell whoever waits: the end of a body that lasts until close, or a loss."""
@@ -264,6 +317,8 @@ class UpstreamConnection(Protocol):
                 self.fail(UnansweredError("UPSTREAM_RESET", detail))
         elif self._body is not None:
             self._end_of_stream(reason)
+        elif self._upload is not None:
+            self._retire()
 
     def _end_of_stream(self, reason: Failure) -> None:
         try:

@@ -23,7 +23,7 @@ from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.plugin import plugins
 from a3s_gateway.runtime.reload import finish
 
-_FORWARDED_TO: Final = ("http", "https", "unix")
+_FORWARDED_TO: Final = ("http", "https", "ws", "wss", "unix")
 _OF_SERVICES: Final = {
     "mirror": "mirroring",
     "failover": "failover",
@@ -121,7 +121,9 @@ def _of_balancer(balancing: LoadBalancerConfig) -> Iterator[Diagnostic]:
     for server in balancing.servers:
         if server.url.scheme not in _FORWARDED_TO:
             what = f"servers by {server.url.scheme}" if server.url.scheme else "servers by TCP"
-            yield _fault(server, "url", what, "an http, https or unix server can be forwarded to")
+            yield _fault(
+                server, "url", what, "an http, https, ws, wss or unix server can be forwarded to"
+            )
 
 
 def _of_middleware(middleware: MiddlewareConfig) -> Iterator[Diagnostic]:

@@ -663,7 +663,7 @@ class MessageTests(GatewayTestCase):
     async def test_a_switch_of_protocols_that_nobody_asked_for(self) -> None:
         """A backend cannot make a tunnel of a request."""
         client, peer = await self.through(
-            get("/", "Upgrade: websocket", "Connection: upgrade"),
+            get("/", "Upgrade: h2c", "Connection: upgrade"),
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         )
         answer = await client.response()

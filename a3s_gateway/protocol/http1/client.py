@@ -27,6 +27,8 @@ from a3s_gateway.protocol.codec import (
     Informational,
     ResponseHead,
 )
+from a3s_gateway.protocol.upgrade import WEBSOCKET
+from a3s_gateway.protocol.websocket import accept_of
 
 from . import chunked, fields
 from .chunked import ChunkedDecoder
@@ -53,7 +55,7 @@ class Http1Client:
 
     __slots__ = (
         "_body_left", "_buffer", "_decoder", "_framing", "_informational", "_keep_alive",
-        "_last_head", "_last_wire", "_method", "_receiving", "_request_done",
+        "_key", "_last_head", "_last_wire", "_method", "_receiving", "_request_done", "_upgrade",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -62,6 +64,8 @@ class Http1Client:
         self._request_done = True
         self._framing = 0
         self._method = ""
+        self._upgrade = ""  # what the request asks to change to
+        self._key: str | None = None  # and, if that is WebSocket, its Sec-WebSocket-Key
         self._informational = 0
         self._body_left = 0
         self._decoder: ChunkedDecoder | None = None
@@ -109,6 +113,7 @@ class Http1Client:
             raise LocalProtocolError("a request on a connection that is busy or spent")
         self._receiving = _HEAD
         self._method = method
+        self._upgrade = ""
         self._informational = 0
         framing = ""
         if length == 0:
@@ -127,11 +132,29 @@ class Http1Client:
             if expects_continue:
                 framing += "Expect: 100-continue\r\n"
         if request_id:
-            framing = f"{framing}X-Request-Id: {request_id}\r\n\r\n"
-        else:
-            framing += "\r\n"
+            framing += f"X-Request-Id: {request_id}\r\n"
+        framing += "\r\n"
         line = f"{method} {target} HTTP/1.1\r\nHost: {authority}\r\n"
         return line.encode("latin-1") + headers.wire + framing.encode("latin-1")
+
+    def send_upgrade(
+        self,
+        method: str,
+        target: str,
+        authority: str,
+        headers: Headers,
+        upgrade: str,
+        request_id: str,
+    ) -> bytes:
+        """
+        Serialise the head of a request for another protocol; a WebSocket's has its key.
+
+        If the answer is a `ResponseHead` of status 101, `Data` is of that protocol, either way.
+        """
+        head = self.send_head(method, target, authority, headers, 0, request_id)
+        self._upgrade = upgrade
+        self._key = headers.find("sec-websocket-key") if upgrade == WEBSOCKET else None
+        return head[:-2] + f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n".encode("latin-1")
 
     def send_data(self, data: bytes) -> bytes:
         """Serialise bytes of the body."""
@@ -306,6 +329,8 @@ class Http1Client:
         if options:
             keep_alive = "close" not in options and (keep_alive or "keep-alive" in options)
             plain = [header for header in plain if header.name not in options]
+        if status == 101:
+            return self._switched(reason, plain, special, options)
         length = _body_length(special, version)
         plain += [header for header in special if header.kind not in _DROPPED]
         if status < 200:
@@ -318,9 +343,22 @@ class Http1Client:
             keep_alive = False
         return ResponseHead(status, reason, Headers(plain), length, keep_alive, announced)
 
-    def _informational_head(self, status: int, reason: str, headers: Headers) -> Informational:
-        if status == 101:
+    def _switched(
+        self, reason: str, plain: list[Header], special: list[Header], options: list[str]
+    ) -> ResponseHead:
+        """Judge a 101, of which the client may believe every word."""
+        upgrade = self._upgrade
+        if not upgrade:
             raise RemoteProtocolError("the backend switches protocols, which nobody asked for")
+        agreed = [header.value.lower() for header in special if header.kind == UPGRADE]
+        if agreed != [upgrade] or "upgrade" not in options:
+            raise RemoteProtocolError(f"the backend does not switch to {upgrade}")
+        headers = Headers(plain)
+        if self._key is not None and headers.all("sec-websocket-accept") != [accept_of(self._key)]:
+            raise RemoteProtocolError("the backend's Sec-WebSocket-Accept is wrong")
+        return ResponseHead(101, reason, headers, UNTIL_CLOSE, keep_alive=False)
+
+    def _informational_head(self, status: int, reason: str, headers: Headers) -> Informational:
         self._informational += 1
         if self._informational > MAX_INFORMATIONAL:
             raise RemoteProtocolError("the backend sends interim responses without end")

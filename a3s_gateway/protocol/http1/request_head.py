@@ -26,6 +26,7 @@ from a3s_gateway.headers import (
 from a3s_gateway.protocol import target as targets
 from a3s_gateway.protocol.codec import CHUNKED, Head
 from a3s_gateway.protocol.http1 import fields
+from a3s_gateway.protocol.upgrade import WEBSOCKET, wanted
 
 _VERSIONS: Final = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
 _ANY_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
@@ -290,6 +291,7 @@ def _judge(
     if found.te.lower() == "trailers":
         plain.append(_TE_TRAILERS)
     request_id = found.request_ids[0] if len(found.request_ids) == 1 else ""
+    upgrade = _upgrade(found, version, length) if found.upgrades else ""
     return Fields(
         Headers(plain),
         authority,
@@ -299,8 +301,21 @@ def _judge(
         request_id if _SANE_REQUEST_ID.fullmatch(request_id.encode("latin-1")) else "",
         found.expects_continue and version == 11 and length != 0,
         keep_alive,
-        ", ".join(found.upgrades),
+        upgrade,
     )
+
+
+def _upgrade(found: _Special, version: int, length: int) -> str:
+    """Return the protocols that are offered in earnest (RFC 9110 §7.8)."""
+    if version == 10:
+        return ""
+    offered = ", ".join(found.upgrades)
+    if "upgrade" in fields.connection_options(found.connection):
+        return offered
+    if length == 0 and wanted(offered) == WEBSOCKET:
+        # A proxy on the way has dropped it: better said than answered as a plain GET.
+        raise RemoteProtocolError("Upgrade: websocket comes without Connection: Upgrade")
+    return ""
 
 
 _TE_TRAILERS: Final = Header.of("TE", "trailers")

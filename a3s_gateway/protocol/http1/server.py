@@ -17,6 +17,8 @@ from a3s_gateway.protocol.http1.request_head import (
     Limits,
     RequestHeadParser,
 )
+from a3s_gateway.protocol.upgrade import WEBSOCKET, wanted
+from a3s_gateway.protocol.websocket import check_handshake
 
 _MAX_BLANK_LINES: Final = 4  # before a request line (RFC 9112 §2.2 asks for at least one)
 
@@ -152,6 +154,8 @@ class Http1Server:
             size = end + 4
             wire = data if len(data) == size else data[:size]
             head = self._parser.parse(wire)
+            if head.upgrade and head.length == 0 and wanted(head.upgrade) == WEBSOCKET:
+                check_handshake(head.method, head.headers)
             self._last_wire = wire if size <= REMEMBERED else b""
             self._last_head = head
         self.keep_alive = head.keep_alive
@@ -228,6 +232,27 @@ class Http1Server:
         if head.version == 10:
             return b""
         return b"%b%b\r\n" % (_status_line(status, reason), headers.wire)
+
+    def switch_protocols(
+        self, upgrade: str, headers: Headers, request_id: str
+    ) -> tuple[bytes, bytes]:
+        """
+        Agree to another protocol: HTTP ends here (RFC 9110 §15.2.2).
+
+        Returns:
+            The head of the answer, and what the client has sent of that protocol already.
+
+        """
+        head = self._last_head
+        if not self._sending or head is None or not head.upgrade or self._receiving != _DONE:
+            raise LocalProtocolError("a change of protocols that was not asked for")
+        self._receiving = _CLOSED
+        self._sending = False
+        self.keep_alive = False
+        rest, self._buffer = self._buffer, b""
+        fields = f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\nX-Request-Id: {request_id}\r\n"
+        wire = _status_line(101, "") + headers.wire + fields.encode("ascii") + b"\r\n"
+        return wire, rest
 
     def send_head(
         self,

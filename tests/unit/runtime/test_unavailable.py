@@ -238,7 +238,7 @@ def test_what_works_is_not_refused() -> None:
     assert refused("more", more) == []
 
 
-@pytest.mark.parametrize("scheme", ["h2c", "ws", "wss"])
+@pytest.mark.parametrize("scheme", ["h2c"])
 def test_servers_that_nothing_can_be_forwarded_to_yet(scheme: str) -> None:
     """The protocol is named."""
     (fault,) = refused("balancer", f'servers {{\n url = "{scheme}://127.0.0.1:1"\n}}')

@@ -183,7 +183,8 @@ def one(wire: bytes) -> Head:
 def test_what_a_head_says() -> None:
     """Everything that a hop has to know, apart from what just travels."""
     head = one(
-        b"POST /a?b HTTP/1.1\r\nHost: Example.com.:8080\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\n"
+        b"POST /a?b HTTP/1.1\r\nHost: Example.com.:8080\r\nConnection: close, X-Hop, upgrade\r\n"
+        b"X-Hop: 1\r\n"
         b"X-End: 1\r\nTransfer-Encoding: chunked\r\nExpect: 100-Continue\r\nUpgrade: a\r\n"
         b"Upgrade: b\r\nTE: trailers\r\nX-Forwarded-For: x\r\nForwarded: y\r\nKeep-Alive: z\r\n"
         b"X-Request-Id: id\r\n\r\n"
