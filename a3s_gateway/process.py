@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -21,9 +22,10 @@ from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.gateway import BindError, Gateway, State, obstacles, settle_memory
 from a3s_gateway.hcl.diagnostics import render
+from a3s_gateway.observability.alarm import Alarm
 from a3s_gateway.observability.stall_service import StallWatch
 from a3s_gateway.runtime.memory import growing
-from a3s_gateway.systemd_service import Notifier
+from a3s_gateway.systemd_service import Notifier, Watchdog
 
 _log = Logger()
 
@@ -119,9 +121,12 @@ class Process:
     status: Exit = field(default=Exit.FINE, init=False)
     _systemd: Notifier = field(factory=Notifier.from_environment, init=False)
     _stalls: StallWatch = field(init=False)
+    _watchdog: Watchdog = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._stalls = StallWatch(self.reactor)
+        stream = sys.__stderr__
+        self._stalls = StallWatch(self.reactor, None if stream is None else Alarm(stream))
+        self._watchdog = Watchdog.from_environment(self._systemd, self.reactor)
 
     def handle_signals(self) -> None:
         """Take the signals over; what comes before the reactor runs is done when it does."""
@@ -133,6 +138,8 @@ class Process:
     def start(self) -> None:
         """Begin everything; call when the reactor runs."""
         self.handle_signals()
+        if sys.__stderr__ is not None:
+            faulthandler.enable(sys.__stderr__)  # by SIGABRT, too, with which systemd ends a hang
         is_new = self.gateway.state().state is State.CREATED
         started = self.gateway.start() if is_new else succeed(None)
         started.addCallback(self._serve).addErrback(self._failed).addBoth(self._end)
@@ -142,6 +149,7 @@ class Process:
         self.gateway.during_reloads(self._reloading)
         self._stalls.startService()
         self._systemd.ready(self._serving())
+        self._watchdog.startService()
         return self.gateway.wait_for_shutdown()
 
     def _serving(self) -> str:
@@ -163,8 +171,9 @@ class Process:
         complain(failure.getTraceback() if self.is_debugging else say_why(failure.value))
 
     def _end(self, _: None) -> None:
-        if self._stalls.running:
-            self._stalls.stopService()
+        for service in (self._stalls, self._watchdog):
+            if service.running:
+                service.stopService()
         self.reactor.stop()
 
     # -- signals, which arrive anywhere in the program

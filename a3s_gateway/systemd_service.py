@@ -6,9 +6,10 @@ import os
 import socket
 from collections.abc import Mapping
 from time import monotonic_ns
-from typing import Final
+from typing import Any, Final
 
-from attrs import frozen
+from attrs import define, field, frozen
+from twisted.application.service import Service
 from twisted.logger import Logger
 
 _log = Logger()
@@ -48,6 +49,10 @@ class Notifier:
         """Say that the end begins."""
         self._tell("STOPPING=1", f"STATUS={status}")
 
+    def alive(self) -> None:
+        """Say that the reactor turns."""
+        self._tell("WATCHDOG=1")
+
     def _tell(self, *lines: str) -> None:
         if self.address is None:
             return
@@ -57,6 +62,51 @@ class Notifier:
                 sock.sendto(message(*lines), self.address)
         except OSError as error:
             _log.warn("systemd could not be told {what}: {error}", what=lines[0], error=error)
+
+
+@define(eq=False, slots=False)
+class Watchdog(Service):
+    """
+    Says from the reactor that it turns, as a unit with `WatchdogSec=` wants to hear.
+
+    Attributes:
+        seconds: In which systemd wants to hear of it; 0.0 if it does not.
+
+    """
+
+    notifier: Notifier
+    reactor: Any
+    seconds: float
+    _call: Any = field(default=None, init=False)
+
+    @classmethod
+    def from_environment(
+        cls, notifier: Notifier, reactor: Any, environment: Mapping[str, str] = os.environ
+    ) -> Watchdog:
+        """Find out how often it is to be said, if by this process."""
+        is_ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        text = environment.get("WATCHDOG_USEC", "")
+        return cls(notifier, reactor, int(text) / 1e6 if is_ours and text.isdecimal() else 0.0)
+
+    def __attrs_post_init__(self) -> None:
+        self.setName("watchdog")
+
+    def startService(self) -> None:
+        """Say it now, and at half of the time each."""
+        super().startService()
+        if self.seconds:
+            self._say()
+
+    def stopService(self) -> None:
+        """Say it no longer."""
+        super().stopService()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _say(self) -> None:
+        self.notifier.alive()
+        self._call = self.reactor.callLater(self.seconds / 2, self._say)
 
 
 def notify_address(text: str) -> str | None:

@@ -9,8 +9,12 @@ from typing import Final
 from attrs import define, field
 
 STALL: Final = 0.1  # seconds; what somebody at the other end may notice
-LOOK_EVERY: Final = STALL  # seconds; so that nothing that becomes a stall is overlooked
+LOOK_EVERY: Final = STALL / 2  # seconds; what lasts for `STALL` is seen, and its length is near
+# A stall may have begun half of the time between two looks before, or after, when we say it did.
+SURE: Final = STALL - LOOK_EVERY / 2
+LASTING: Final = 1.0  # seconds; then it is told while it lasts, and again each time it is ten times
 FRAMES: Final = 6  # innermost ones, which tell what ran and on whose behalf
+ALL_FRAMES: Final = 50  # of a stall that may never end
 
 
 @define(eq=False)
@@ -21,11 +25,13 @@ class Question:
     Attributes:
         since: When it began to work, as near as one can say.
         seen: What it was seen at: the first thing, and the last two.
+        tell_at: Seconds after which it is told though it has not ended.
 
     """
 
     since: float
     seen: list[str] = field(factory=list)
+    tell_at: float = field(default=LASTING, init=False)
 
     def add(self, sight: str) -> None:
         """Take note of what it is at now."""
@@ -71,11 +77,19 @@ class Looks:
         self.question = Question((self.alive_at + min(now, due)) / 2, [where(frame)])
         return self.question
 
+    def lasts(self, now: float) -> float | None:
+        """Return how long everything has waited, if that is to be told before it ends."""
+        question = self.question
+        if question is None or now - question.since < question.tell_at:
+            return None
+        question.tell_at *= 10
+        return now - question.since
+
     def answered(self, question: Question, now: float) -> float | None:
         """Return the seconds that everything waited, if that was a stall."""
         self.question, self.alive_at = None, now
         seconds = now - question.since
-        return seconds if seconds >= STALL else None
+        return seconds if seconds >= SURE else None
 
 
 def is_waiting(frame: FrameType) -> bool:
@@ -87,10 +101,10 @@ def is_waiting(frame: FrameType) -> bool:
 _WAITS: Final = {"doPoll", "doSelect", "doKEvent", "select"}
 
 
-def where(frame: FrameType | None) -> str:
-    """Describe what a thread does: its innermost functions, the current one first."""
+def where(frame: FrameType | None, most: int = FRAMES) -> str:
+    """Describe what a thread does: its innermost functions, `most`, the current one first."""
     found: list[str] = []
-    while frame is not None and len(found) < FRAMES:
+    while frame is not None and len(found) < most:
         code = frame.f_code
         file = "/".join(PurePath(code.co_filename).parts[-2:])
         found.append(f"{code.co_qualname} ({file}:{frame.f_lineno})")

@@ -287,3 +287,30 @@ def test_nobody_listens_to_what_is_told(start: Callable[..., Program], tmp_path:
     with socket.create_connection(("127.0.0.1", program.port()), LIMIT) as client:
         client.sendall(GET)
         assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_watchdog_hears_from_the_process_until_its_end(
+    start: Callable[..., Program], tmp_path: Path
+) -> None:
+    """As long as it serves, and also while it drains."""
+    supervisor = Supervisor(str(tmp_path / "notify"))
+    write(tmp_path)
+    program = start(CLI, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="100000")
+    assert supervisor.heard()["READY"] == "1"
+    for _ in range(3):
+        assert supervisor.heard() == {"WATCHDOG": "1"}
+    program.signal(signal.SIGTERM)
+    while "STOPPING" not in supervisor.heard():
+        pass
+    assert program.status() == 0
+    supervisor.socket.close()
+
+
+def test_a_process_that_is_aborted_says_where_it_was(start: Callable[..., Program]) -> None:
+    """So does systemd's watchdog end one that hangs."""
+    program = start(CLI)
+    program.says("listens on")
+    program.signal(signal.SIGABRT)
+    assert program.status() == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in program.said()
+    assert "in _run_module_as_main" in program.said()

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
-from a3s_gateway.systemd_service import Notifier, message, notify_address
+from a3s_gateway.systemd_service import Notifier, Watchdog, message, notify_address
 
 
 @pytest.fixture
@@ -67,6 +69,45 @@ def test_a_supervisor_that_does_not_take_it_is_not_waited_for(
     (event,) = events
     assert event["log_level"] is LogLevel.warn
     assert "systemd could not be told STOPPING=1: " in (formatEvent(event) or "")
+
+
+def watchdog(clock: Clock, supervisor: socket.socket, **environment: str) -> Watchdog:
+    notifier = Notifier(supervisor.getsockname())
+    return Watchdog.from_environment(notifier, clock, environment)
+
+
+def test_a_watchdog_hears_of_the_reactor_twice_in_its_time(supervisor: socket.socket) -> None:
+    """From the start to the end, and not from a thread that lives on when the reactor hangs."""
+    clock = Clock()
+    service = watchdog(clock, supervisor, WATCHDOG_USEC="30000000", WATCHDOG_PID=str(os.getpid()))
+    service.startService()
+    assert supervisor.recv(4096) == b"WATCHDOG=1\n"
+    clock.advance(14.9)
+    supervisor.setblocking(False)  # noqa: FBT003 - the standard library's
+    with pytest.raises(BlockingIOError):
+        supervisor.recv(4096)
+    clock.advance(0.1)
+    assert supervisor.recv(4096) == b"WATCHDOG=1\n"
+    service.stopService()
+    assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"WATCHDOG_USEC": "0"},
+        {"WATCHDOG_USEC": "soon"},
+        {"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"},
+    ],
+)
+def test_nobody_watches(environment: dict[str, str], supervisor: socket.socket) -> None:
+    """Or somebody watches another process, whose environment this one has inherited."""
+    clock = Clock()
+    service = watchdog(clock, supervisor, **environment)
+    service.startService()
+    assert clock.getDelayedCalls() == []
+    service.stopService()
 
 
 def test_words_cannot_say_more_than_words() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import threading
 import time
 from typing import Any
@@ -10,7 +11,7 @@ from twisted.logger import LogEvent, LogLevel, capturedLogs
 from twisted.trial.unittest import TestCase
 
 from a3s_gateway.observability.stall_service import StallWatch
-from a3s_gateway.observability.stalls import LOOK_EVERY
+from a3s_gateway.observability.stalls import LASTING, LOOK_EVERY, STALL
 from tests.support import eventually, passed
 
 reactor: Any = global_reactor
@@ -57,6 +58,29 @@ class StallWatchTests(TestCase):
         (event,) = await self.told_of(compute, 0.4)
         assert event["seconds"] >= 0.4 - LOOK_EVERY
         assert "compute (observability/test_stall_service.py:" in event["where"]
+
+    async def test_a_tenth_of_a_second_is_always_told(self) -> None:
+        """Whenever it begins between two looks."""
+        for _ in range(5):
+            await passed(LOOK_EVERY * random.random())
+            assert len(await self.told_of(dawdle, STALL + 0.005)) == 1
+
+    async def test_what_lasts_is_told_while_it_lasts(self) -> None:
+        """With the whole stack, and long before it ends, if it ever does."""
+        ended_at = 0.0
+
+        def hang(seconds: float) -> None:
+            nonlocal ended_at
+            dawdle(seconds)
+            ended_at = time.time()
+
+        with capturedLogs() as events:
+            reactor.callLater(0, hang, LASTING + 3 * LOOK_EVERY)
+            await eventually(lambda: ended_at)
+        (event,) = [each for each in events if each["log_level"] is LogLevel.error]
+        assert event["log_time"] < ended_at
+        assert event["where"].startswith("dawdle (observability/test_stall_service.py:")
+        assert "runUntilCurrent (internet/base.py:" in event["where"]
 
     async def test_a_reactor_that_waits_is_not_woken(self) -> None:
         """A process with nothing to do stays asleep, but for the look at it."""

@@ -46,6 +46,27 @@ def test_of_many_sights_a_few_are_told() -> None:
     assert question.seen == ["a", "c", "d"]
 
 
+def test_what_lasts_is_told_less_and_less_often() -> None:
+    """After a second, after ten, after a hundred: a hang of an hour is four lines."""
+    looks = Looks(0.0)
+    told = []
+    for tick in range(1, 3600 * 20):
+        now = tick * LOOK_EVERY
+        looks.look(now, HERE, is_waiting=False)
+        told.append(looks.lasts(now))
+    assert [round(each) for each in told if each is not None] == [1, 10, 100, 1000]
+
+
+def test_what_has_ended_is_not_told_as_lasting() -> None:
+    """Each stall begins anew."""
+    looks = Looks(0.0)
+    question = looks.look(0.9, HERE, is_waiting=False)
+    assert question is not None
+    looks.answered(question, 1.0)
+    assert looks.look(1.1, HERE, is_waiting=False) is not None
+    assert looks.lasts(1.2) is None
+
+
 def test_a_thread_that_does_nothing() -> None:
     """There may be no frame at all."""
     assert where(None) == ""
@@ -70,14 +91,14 @@ class Told:
         return self
 
 
-@given(st.floats(0.06, 0.2), st.floats(STALL + LOOK_EVERY / 2, 5), st.booleans())
+@given(st.floats(0.06, 0.2), st.floats(STALL, 5), st.booleans())
 def test_a_stall_is_told_once(begin: float, length: float, deaf: bool) -> None:  # noqa: FBT001
     """Whenever it begins; its length is right to half of the time between two looks."""
     (told,) = Told().of(begin, begin + length, deaf=deaf).seconds
     assert told == pytest.approx(length, abs=LOOK_EVERY / 2 + 0.001)
 
 
-@given(st.floats(0.06, 0.2), st.floats(0, STALL - LOOK_EVERY / 2 - 0.001))
+@given(st.floats(0.06, 0.2), st.floats(0, STALL - LOOK_EVERY - 0.001))
 def test_what_is_shorter_is_not_worth_a_line(begin: float, length: float) -> None:
     """Many short turns are just work."""
     assert [each for each in Told().of(begin, begin + length).seconds if each is not None] == []
