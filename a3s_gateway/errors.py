@@ -143,6 +143,13 @@ FAULTS: Final = {
             "The gateway stops, and the request was not answered within `shutdown_timeout_secs`.",
         ),
         Fault(
+            "MIDDLEWARE_FAILED",
+            500,
+            "Middleware failed",
+            "A middleware that does not come with the gateway failed, or took too long, and has "
+            '`on_error = "closed"`; the application log has its name and why.',
+        ),
+        Fault(
             "INTERNAL",
             500,
             "Internal error",

@@ -51,6 +51,7 @@ from a3s_gateway.proxy.origins import Origins
 from a3s_gateway.runtime.compile import Compiler, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool
 from a3s_gateway.runtime.memory import settle_memory
+from a3s_gateway.runtime.mishaps_service import Mishaps
 from a3s_gateway.runtime.reload import Reloads
 from a3s_gateway.runtime.reload_service import Around, Reloader
 from a3s_gateway.runtime.status import Health, State, Status
@@ -97,6 +98,7 @@ class Gateway(MultiService):
         self._waiters: list[Deferred[None]] = []
         self._pool = StatePool()
         self._failures = Failures()
+        self._mishaps = Mishaps()
         self._observing = Observing(reactor, config.access_log)
         self._health = HealthChecks(reactor)
         self._entrypoints = Entrypoints(reactor, stock_transports)
@@ -224,6 +226,7 @@ class Gateway(MultiService):
             Origins.on(self._reactor, stock=self._stock),
             self._observing.observer_for,
             self._failures.note,
+            self._mishaps.note,
             self._effects,
             time,
             self._observing.ledger,

@@ -14,13 +14,24 @@ from attrs import frozen
 ROOT = Path(__file__).parent.parent
 PACKAGE = "a3s_gateway"
 LAYERS = (  # from the bottom; a module imports from its own layer or from one before it
-    {"protocol", "hcl", "http", "headers", "body", "effects", "plugin", "errors", "task"},
+    {
+        "protocol",
+        "hcl",
+        "http",
+        "headers",
+        "body",
+        "effects",
+        "plugin",
+        "plugin_files",
+        "errors",
+        "task",
+    },
     {"config", "router", "transport"},
     {"service", "scaling", "observability"},
     {"middleware", "proxy", "provider", "acme"},
     {"runtime", "dataplane", "admin"},
     {"entrypoint"},
-    {"gateway", "__init__", "logs"},
+    {"gateway", "__init__", "logs", "extension", "testing"},
     {"cli", "tap", "process", "__main__"},
 )
 SHELL_LAYER = 5  # of every *_service.py, wherever it lies

@@ -34,7 +34,7 @@ from a3s_gateway.hcl.nodes import (
     Label,
     Scalar,
 )
-from a3s_gateway.plugin import plugins
+from a3s_gateway.plugin import Plugin, plugins
 
 S = TypeVar("S", bound=Section)
 _NESTED = (BlockKind, BlocksKind, NamedKind, PluginKind)
@@ -62,6 +62,7 @@ class Decoder:
     """
 
     values: Values
+    local: Mapping[str, Plugin] = field(factory=dict)
     declared: dict[str, dict[str, Span]] = field(factory=dict)
 
     def root(self, section: type[S], body: Body) -> S:
@@ -304,17 +305,19 @@ class Decoder:
             self._missing(key, part)
         if chosen is _ABSENT or chosen is INVALID:
             return INVALID
-        plugin = plugins(kind).get(chosen)
+        known = {**self.local, **plugins(kind)}
+        plugin = known.get(chosen)
         if plugin is None:
             message = f'there is no {kind} of type "{chosen}"'
-            hint = suggest(chosen, sorted(plugins(kind)), what="types")
+            hint = suggest(chosen, sorted(known), what="types")
             self.values.fault(_span(nodes["type"]), message, hint)
             return INVALID
         title = f'{part.title} of type "{chosen}"'
         config = self._section(plugin.config, _Part(title, part.span, others))
         if config is INVALID:
             return INVALID
-        return section(name=label.name, type=chosen, config=config, place=Place(part.span, nodes))
+        place = Place(part.span, nodes)
+        return section(name=label.name, type=chosen, config=config, plugin=plugin, place=place)
 
     def _map(self, key: Key, kind: MapKind[Any], entry: Entry) -> Any:
         part = self._part(f'"{key.name}"', entry)

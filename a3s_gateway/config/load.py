@@ -14,14 +14,17 @@ from attrs import define, field, frozen
 
 from a3s_gateway.config.decode import Decoder
 from a3s_gateway.config.faults import ConfigError
+from a3s_gateway.config.kinds import PATH
 from a3s_gateway.config.merge import merge, misplaced
 from a3s_gateway.config.provider import ProvidersConfig
-from a3s_gateway.config.schema import Section, block
+from a3s_gateway.config.schema import Section, block, keys
 from a3s_gateway.config.validate import Facts
 from a3s_gateway.config.values import Values
 from a3s_gateway.hcl.diagnostics import Diagnostic, Severity, Source, Sources, Span, in_order
 from a3s_gateway.hcl.evaluate import Scope
 from a3s_gateway.hcl.nodes import Body
+from a3s_gateway.plugin import Plugin, plugins
+from a3s_gateway.plugin_files import PluginFileError, plugins_in
 
 R = TypeVar("R", bound=Section)
 _REMEDY = "create it, or change providers.file.directory"
@@ -129,8 +132,9 @@ class _Reading:
         return [path for path in paths if path not in left_out]
 
     def finish(self, root: type[R], body: Body, check: Check[R]) -> R:
+        local = self.plugins(body)
         values = Values(self._scope())
-        decoder = Decoder(values)
+        decoder = Decoder(values, local)
         found = decoder.root(root, body)
         faults = [*self.faults, *values.faults]
         if not self.is_broken:
@@ -142,6 +146,27 @@ class _Reading:
         if any(fault.severity == "error" for fault in ordered):
             raise ConfigError(ordered, sources)
         return attrs.evolve(found, warnings=ordered, sources=sources)  # type: ignore[call-arg]
+
+    def plugins(self, body: Body) -> dict[str, Plugin]:
+        """Load the files of `plugins`; faults of the key itself are found later."""
+        named = [entry for entry in body.entries if entry.name == "plugins"]
+        decoder = Decoder(Values(self._scope()))
+        section = decoder.root(_PluginsOnly, attrs.evolve(body, entries=tuple(named)))
+        found: dict[str, Plugin] = {}
+        for index, file in enumerate(section.plugins):
+            span = section.span_of("plugins", index)
+            try:
+                loaded = plugins_in(Path(file))
+            except PluginFileError as error:
+                hint = "docs/writing-a-middleware.md shows what such a file looks like"
+                self.faults.append(Diagnostic(span, f'cannot load plugin "{file}": {error}', hint))
+                continue
+            found |= {plugin.name: plugin for plugin in loaded}
+            for plugin in loaded:
+                if plugin.name in plugins("middleware"):
+                    message = f'plugin "{file}" is called "{plugin.name}" as one that comes with us'
+                    self.faults.append(Diagnostic(span, message, "give it another name"))
+        return found
 
     def _sources(self, secrets: Iterable[Span]) -> Sources:
         found: dict[str, list[Span]] = {path: [] for path in self.texts}
@@ -158,6 +183,13 @@ class _ProvidersOnly(Section):
     """As much of a configuration as says where the rest of it is."""
 
     providers: ProvidersConfig = block(ProvidersConfig, "", always=True)
+
+
+@frozen(kw_only=True)
+class _PluginsOnly(Section):
+    """As much of a configuration as says which types of middlewares there are."""
+
+    plugins: tuple[str, ...] = keys(PATH, "")
 
 
 def fragments_in(directory: str, main: str) -> list[str]:

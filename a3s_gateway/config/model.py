@@ -13,12 +13,12 @@ from attrs import field, frozen
 from a3s_gateway.config import load
 from a3s_gateway.config.admin import AdminConfig
 from a3s_gateway.config.entrypoint import EntrypointConfig
-from a3s_gateway.config.kinds import duration
+from a3s_gateway.config.kinds import PATH, duration
 from a3s_gateway.config.middleware import MiddlewareConfig
 from a3s_gateway.config.observability import AccessLogConfig, TracingConfig
 from a3s_gateway.config.provider import ProvidersConfig
 from a3s_gateway.config.router import RouterConfig
-from a3s_gateway.config.schema import Section, block, key, named
+from a3s_gateway.config.schema import Section, block, key, keys, named
 from a3s_gateway.config.service import ServiceConfig
 from a3s_gateway.config.validate import validate
 from a3s_gateway.hcl.diagnostics import Diagnostic, Sources
@@ -42,6 +42,11 @@ class GatewayConfig(Section):
     services: Mapping[str, ServiceConfig] = named(ServiceConfig, "Who answers.")
     middlewares: Mapping[str, MiddlewareConfig] = named(
         MiddlewareConfig, "Steps around a request.", plugin="middleware"
+    )
+    plugins: tuple[str, ...] = keys(
+        PATH,
+        "Python files that bring further types of middlewares.",
+        example='["./tenant.py"]',
     )
     providers: ProvidersConfig = block(
         ProvidersConfig, "Where further configuration comes from.", always=True

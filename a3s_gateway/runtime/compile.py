@@ -24,7 +24,7 @@ from a3s_gateway.config.balancing import (
     UpstreamTlsConfig,
 )
 from a3s_gateway.config.faults import ConfigError
-from a3s_gateway.config.middleware import MiddlewareConfig
+from a3s_gateway.config.middleware import MiddlewareConfig, PluginSettings
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.observability import TracingConfig
 from a3s_gateway.config.router import RouterConfig
@@ -42,16 +42,17 @@ from a3s_gateway.effects import Effects
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.http import Handler, Middleware
+from a3s_gateway.middleware import PLUGINS
 from a3s_gateway.observability.counters import Invocations, Ledger
 from a3s_gateway.observability.facts import Connections
 from a3s_gateway.observability.tracer import Span, Tracer
-from a3s_gateway.plugin import plugins
 from a3s_gateway.proxy.internal import INTERNAL, Wall
 from a3s_gateway.router.expression import rule_length
 from a3s_gateway.router.rule import parse
 from a3s_gateway.router.table import Entry, RouteTable
 from a3s_gateway.runtime.chain import chain
 from a3s_gateway.runtime.generation import Generation
+from a3s_gateway.runtime.guard import Complain, Guard
 from a3s_gateway.runtime.reload import finish
 from a3s_gateway.service.backend import Backend, Watch
 from a3s_gateway.service.balancer import balancer_for
@@ -111,6 +112,7 @@ class Compiler:
     origins: OriginMaker
     observer_for: Callable[[str], Observer]
     report: Callable[[Backend, UpstreamError], None]
+    complain: Complain
     effects: Effects
     wall: Wall
     ledger: Ledger
@@ -151,10 +153,7 @@ class Compiler:
         }
         middlewares = yield from _each(
             config.middlewares,
-            lambda each: (
-                generation.lease(_middleware_key(each), lambda: self._middleware(each, config)),
-                invocations[each.name],
-            ),
+            lambda each: (self._guarded(each, config, generation), invocations[each.name]),
         )
         # 4  A route is its middlewares around its service.
         routes = yield from _each(
@@ -251,7 +250,7 @@ class Compiler:
         return backend, origin
 
     def _middleware(self, middleware: MiddlewareConfig, config: GatewayConfig) -> Middleware:
-        build = plugins("middleware")[middleware.type].build
+        build = middleware.plugin.build
         assert build is not None  # those without are refused before this
         try:
             made: Middleware = build(middleware.config, self.effects)
@@ -259,6 +258,19 @@ class Compiler:
             fault = Diagnostic(middleware.span, f'middleware "{middleware.name}": {error}')
             raise ConfigError([fault], config.sources) from error
         return made
+
+    def _guarded(
+        self, middleware: MiddlewareConfig, config: GatewayConfig, generation: Generation
+    ) -> Middleware:
+        """Keep what others have written from doing harm; ours fails by policies of its own."""
+        made = generation.lease(
+            _middleware_key(middleware), lambda: self._middleware(middleware, config)
+        )
+        if middleware.plugin in PLUGINS:
+            return made
+        given = middleware.config
+        settings = given if isinstance(given, PluginSettings) else PluginSettings()
+        return Guard(made, middleware.name, settings, self.effects.sleep, self.complain)
 
     def _route(
         self,
@@ -278,7 +290,7 @@ class Compiler:
 
 
 def _middleware_key(middleware: MiddlewareConfig) -> Hashable:
-    return "middleware", middleware.name, middleware.type, hashable(middleware.config)
+    return "middleware", middleware.name, middleware.plugin, hashable(middleware.config)
 
 
 def _stamps(tls: UpstreamTlsConfig | None) -> Hashable:

@@ -20,7 +20,6 @@ from a3s_gateway.config.rules import protocol_of
 from a3s_gateway.config.schema import Section
 from a3s_gateway.config.service import ServiceConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic
-from a3s_gateway.plugin import plugins
 from a3s_gateway.runtime.reload import finish
 
 _FORWARDED_TO: Final = ("http", "https", "ws", "wss", "unix")
@@ -127,7 +126,7 @@ def _of_balancer(balancing: LoadBalancerConfig) -> Iterator[Diagnostic]:
 
 
 def _of_middleware(middleware: MiddlewareConfig) -> Iterator[Diagnostic]:
-    if plugins("middleware")[middleware.type].build is None:
+    if middleware.plugin.build is None:
         yield _fault(middleware, "type", f'middlewares of type "{middleware.type}"')
 
 

@@ -183,7 +183,7 @@ class MiddlewareTests(GatewayTestCase):
         """Status 500 without a word of what went wrong; the log has the traceback."""
         await self.through("http://127.0.0.1:1", 'door: word = "w"')
         answer = await self.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nWord: bug\r\n\r\n")
-        assert (answer.status, answer.error["code"]) == (500, "INTERNAL")
+        assert (answer.status, answer.error["code"]) == (500, "MIDDLEWARE_FAILED")
         assert b"fault of the middleware" not in answer.body
         (failure,) = self.flushLoggedErrors(ValueError)
         assert "a fault of the middleware" in failure.getErrorMessage()

@@ -168,6 +168,7 @@ class World:
             origins=self,
             observer_for=lambda _: self,
             report=self.report,
+            complain=lambda name, error: None,
             effects=effects,
             wall=lambda: 0.0,
             ledger=self.ledger,
@@ -242,7 +243,7 @@ def test_a_middleware_is_one_for_all_its_routers() -> None:
     known = dict(plugins("middleware"))
     known["mark"] = Plugin("middleware", "mark", MarkConfig, remember)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("a3s_gateway.runtime.compile.plugins", lambda _: known)
+        patch.setattr("a3s_gateway.config.decode.plugins", lambda _: known)
         World.new().compile(
             WEB
             + router("one", rule="Path(`/1`)", more='middlewares = ["a"]')
@@ -403,7 +404,7 @@ def test_a_middleware_lasts_until_its_parameters_change() -> None:
     known["mark"] = Plugin("middleware", "mark", MarkConfig, remember)
     text = WEB + router("all", more='middlewares = ["a", "b"]') + service()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("a3s_gateway.runtime.compile.plugins", lambda _: known)
+        patch.setattr("a3s_gateway.config.decode.plugins", lambda _: known)
         world.compile(text + mark("a") + mark("b"))
         world.compile(text + mark("b") + mark("a") + mark("c"))
         world.compile(text + mark("a").replace('mark = "a"', 'mark = "other"') + mark("b"))

@@ -35,6 +35,7 @@ WORKING = [
     "routers.middlewares",
     "routers.priority",
     "routers.service",
+    "plugins",
     "services.load_balancer.strategy",
     "services.load_balancer.servers.weight",
     "services.load_balancer.health_check.path",
@@ -273,7 +274,7 @@ def test_limits_that_twisteds_own_transports_do_not_have() -> None:
 def test_middlewares_without_a_function_are_refused(name: str) -> None:
     """By their type; a plugin that has one is not."""
     plugin = plugins("middleware")[name]
-    middleware = MiddlewareConfig(name="m", type=name, config=Section())
+    middleware = MiddlewareConfig(name="m", type=name, config=Section(), plugin=plugin)
     faults = unavailable(GatewayConfig(middlewares={"m": middleware}))
     assert [fault.message for fault in faults] == (
         [] if plugin.build else [f'not yet available: middlewares of type "{name}"']
