@@ -118,6 +118,14 @@ def rows(text: str) -> list[list[str]]:
     return found
 
 
+def write_files(page: Path, folder: Path) -> None:
+    """Write what a page shows as a file of the user's."""
+    for block in of("python", mark="file:"):
+        if block.page == page:
+            file = folder / block.mark.removeprefix("file:").strip()
+            file.write_text(block.text, encoding="utf-8")
+
+
 # -- configuration
 
 
@@ -129,6 +137,7 @@ def test_a_configuration_can_be_copied_and_run(block: Block, tmp_path: Path) -> 
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.touch()
+    write_files(block.page, tmp_path)
     config = GatewayConfig.from_text(block.text, str(tmp_path / "gateway.hcl"), {})
     assert config.warnings == ()
     assert unavailable(config) == ()
@@ -339,12 +348,12 @@ def serving(folder: Path, config: str) -> Generator[int]:
         yield at
 
 
-def ask(port: int, path: str) -> tuple[int, str]:
+def ask(port: int, path: str, host: str = "localhost") -> tuple[int, str]:
     """Ask as curl would."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
-        connection.putheader("Host", f"localhost:{port}")
+        connection.putheader("Host", f"{host}:{port}")
         connection.putheader("User-Agent", "curl/7.88.1")
         connection.putheader("Accept", "*/*")
         connection.endheaders()
@@ -414,7 +423,7 @@ def test_the_quick_start_proxies(folder: Path) -> None:
 
 def test_the_program_of_the_readme_runs(folder: Path) -> None:
     """Word for word, with a line more that tells its port; SIGTERM drains and ends it."""
-    (block,) = of("python")
+    (block,) = (b for b in of("python") if b.page == README)
     wait = "    await gateway.wait_for_shutdown()\n"
     assert wait in block.text
     tell = "    print(gateway.addresses()['web'].port, flush=True)\n"
@@ -426,6 +435,22 @@ def test_the_program_of_the_readme_runs(folder: Path) -> None:
     with running(folder, sys.executable, "program.py", stream="stdout", port=r"^(\d+)\n") as port:
         status, _ = ask(port, "/")
     assert status == 404
+
+
+def test_the_middleware_that_the_page_shows_works(folder: Path) -> None:
+    """Its tests pass, and the gateway that is configured with it serves the tenant."""
+    page = DOCS / "writing-a-middleware.md"
+    write_files(page, folder)
+    (block,) = (b for b in of("hcl") if b.page == page)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(folder)))}
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_tenant.py"]
+    tests = subprocess.run(
+        run, cwd=folder, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert "2 passed" in tests.stdout, tests.stdout + tests.stderr
+    with serving(folder, block.text) as port:
+        assert ask(port, "/orders", "acme.localhost")[1].count("GET /acme/orders HTTP/1.1") == 1
+        assert ask(port, "/orders", "other.localhost")[0] == 404
 
 
 # -- what is named exists
@@ -463,7 +488,7 @@ FILES = [
     )
     for path in (ROOT / top).rglob("*")
 ]
-OF_THE_USER = {"gateway.hcl", "typo.hcl"}
+OF_THE_USER = {"gateway.hcl", "typo.hcl", "tenant.py"}
 
 
 def is_there(name: str, page: Path) -> bool:
