@@ -20,7 +20,7 @@ from a3s_gateway.admin import shown
 from a3s_gateway.admin.answers import JSON, PLAIN, Answer, Asked, Work, in_json, refusal
 from a3s_gateway.admin.shown import Shown
 from a3s_gateway.config.dump import dump_in_pieces
-from a3s_gateway.config.faults import ConfigError
+from a3s_gateway.config.faults import ConfigError, ReadingError
 from a3s_gateway.config.schema import Json
 from a3s_gateway.observability.metrics import CONTENT_TYPE
 from a3s_gateway.protocol.forwarded import plain_address
@@ -44,7 +44,8 @@ class Api:
         gateway: What is shown.
         rest: Waits until everybody else has had a turn: an answer may be megabytes.
         now: Monotonic time in seconds.
-        reload: Reads the configuration's files again and puts it in force, or raises `ConfigError`.
+        reload: Reads the configuration's files again and puts it in force, or raises `ConfigError`
+            or `ReadingError`.
 
     """
 
@@ -214,6 +215,8 @@ class Api:
             ]
             refused: dict[str, Json] = {"error": "The configuration is at fault", "faults": faults}
             return await self._in_slices(in_json(refused, 422))
+        except ReadingError:  # its words may have come from anywhere: they are for the log
+            return refusal(503, "The configuration could not be read; the log says why")
         return Answer(200, JSON, b'{\n  "status": "reloaded"\n}\n')
 
 

@@ -1,4 +1,4 @@
-"""The exception for a configuration that cannot be used."""
+"""What is raised when there is no configuration: it is at fault, or could not be read at all."""
 
 from __future__ import annotations
 
@@ -28,3 +28,7 @@ class ConfigError(Exception):
 
     def __str__(self) -> str:
         return self.render()
+
+
+class ReadingError(Exception):
+    """The process that was to read a configuration has not come to an end of it."""

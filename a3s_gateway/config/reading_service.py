@@ -19,6 +19,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from a3s_gateway.config import child, parcel
+from a3s_gateway.config.faults import ReadingError
 from a3s_gateway.config.fragments import Reading, Texts, texts_of
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.runtime.reload import in_slices
@@ -26,10 +27,6 @@ from a3s_gateway.runtime.reload import in_slices
 TIME_LIMIT: Final = 60.0  # seconds; a hundred thousand routers take 20
 MAX_ANSWER: Final = 512 * 1024 * 1024  # bytes; a hundred thousand routers take 60 MB
 MAX_WORDS: Final = 8 * 1024  # bytes of the child's last words that are kept
-
-
-class ReadingError(Exception):
-    """The process that read the configuration has not come to an end of it."""
 
 
 async def read_apart(reactor: Any, config: GatewayConfig) -> Reading:

@@ -79,6 +79,7 @@ class Facts:
         ledger: What all routes have counted, those that are gone included; settled.
         reloads: What became of them.
         lost_lines: Lines of the access log that could not be written.
+        lost_spans: Spans that no collector has taken.
 
     """
 
@@ -92,6 +93,7 @@ class Facts:
     ledger: Ledger = field(factory=Ledger)
     reloads: Outcomes
     lost_lines: int = 0
+    lost_spans: int = 0
 
     def counters(self) -> Sequence[RouteCounters]:
         """Return all counters whose sum is what the gateway has done since its start."""

@@ -188,6 +188,8 @@ COUNTS: Final = (
     Family("gateway_access_log_dropped_lines_total", "counter",
            "Lines of the access log that could not be written in time.", (),
            _one(lambda f: f.lost_lines)),
+    Family("gateway_tracing_lost_spans_total", "counter",
+           "Spans that no collector has taken.", (), _one(lambda f: f.lost_spans)),
     Family("gateway_build_info", "gauge", "The version that runs; the value is always 1.",
            ("python", "version"), _build),
 )  # fmt: skip

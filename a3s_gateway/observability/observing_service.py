@@ -135,6 +135,7 @@ class Observing(MultiService):
             ledger=self.ledger,
             reloads=reloads,
             lost_lines=self._lost(),
+            lost_spans=self.exporters.lost,
         )
 
     def _lost(self) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from random import random
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from attrs import define, field
 from twisted.application.service import MultiService, Service
@@ -247,7 +247,8 @@ class Exporters(MultiService):
     """The exporters that generations need, and those that still deliver their last spans."""
 
     reactor: Any
-    _ending: set[Deferred[Any]] = field(factory=set, init=False)
+    _ending: dict[OtlpExporter, Deferred[Any]] = field(factory=dict, init=False)
+    _lost_before: int = field(default=0, init=False)  # spans, by exporters that have ended
 
     def __attrs_post_init__(self) -> None:
         super().__init__()
@@ -261,12 +262,24 @@ class Exporters(MultiService):
         exporter.setServiceParent(self)
         return exporter
 
+    @property
+    def lost(self) -> int:
+        """Count the spans that no collector has."""
+        exporters = (*cast("Iterable[OtlpExporter]", self), *self._ending)
+        return self._lost_before + sum(each.lost for each in exporters)
+
     def stopService(self) -> Deferred[Any]:
         """Deliver what is there, within bounds."""
-        return DeferredList([super().stopService(), *self._ending])
+        return DeferredList([super().stopService(), *self._ending.values()])
 
     def _end(self, exporter: OtlpExporter) -> None:
         ending = exporter.disownServiceParent()
-        if ending is not None and not ending.called:
-            self._ending.add(ending)
-            ending.addCallback(lambda _: self._ending.discard(ending))
+        if ending is None or ending.called:
+            self._lost_before += exporter.lost
+        else:
+            self._ending[exporter] = ending
+            ending.addCallback(self._has_ended, exporter)
+
+    def _has_ended(self, _result: object, exporter: OtlpExporter) -> None:
+        del self._ending[exporter]
+        self._lost_before += exporter.lost

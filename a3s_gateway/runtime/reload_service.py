@@ -12,10 +12,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from a3s_gateway.config.faults import ConfigError
+from a3s_gateway.config.faults import ConfigError, ReadingError
 from a3s_gateway.config.fragments import Reading
 from a3s_gateway.config.model import GatewayConfig
-from a3s_gateway.config.reading_service import ReadingError
 from a3s_gateway.hcl.diagnostics import render
 
 from .reload import Reloads

@@ -270,6 +270,23 @@ class SpanTests(TracingCase):
         self.assertIn("lost 3 spans for 127.0.0.1:", lost)
         self.assertNotIn("hidden", "".join(said))
 
+    async def test_lost_spans_are_counted_beyond_their_collector(self) -> None:
+        """The metric does not go back when a reload names another collector, or none."""
+        collector = await self.traced()
+        await collector.port.stopListening()
+        self.ports.remove(collector.port)
+        await self.exchange(GET)
+        self.assertEqual(self.it.facts().lost_spans, 0)
+        text = f"""
+            entrypoints "web" {{ address = "127.0.0.1:0" }}
+            admin {{ enabled = false }}
+            access_log {{ enabled = false }}
+            shutdown_timeout_secs = 0
+            {tracing(await self.collector())}
+            """
+        await self.it.reload(GatewayConfig.from_text(text))
+        await eventually(lambda: self.it.facts().lost_spans == 1, "the span to be given up")
+
     async def test_a_reload_changes_the_collector(self) -> None:
         """What was recorded before goes where it was to go; what comes after, to the new one."""
         one, two = await self.traced(), await self.collector()

@@ -9,7 +9,7 @@ from attrs import define, field
 
 from a3s_gateway.admin.answers import Answer, Asked
 from a3s_gateway.admin.resources import Api
-from a3s_gateway.config.faults import ConfigError
+from a3s_gateway.config.faults import ConfigError, ReadingError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.dataplane import EntrypointResource, Route
 from a3s_gateway.hcl.diagnostics import Diagnostic, Span
@@ -368,6 +368,19 @@ def test_a_configuration_at_fault_is_told_with_all_its_faults() -> None:
         "nor this",
     ]
     assert json.loads(answer.body)["faults"][0]["place"] == "gateway.hcl:3:5"
+
+
+def test_a_configuration_that_could_not_be_read_at_all() -> None:
+    """The process that reads it was killed: what is in force stays, and one may try again."""
+
+    async def reload() -> None:
+        raise ReadingError("the process that read it ended with signal 9: secret words")
+
+    answer = ask("/api/gateway/reload", "POST", reload=reload)
+    assert (answer.status, json.loads(answer.body)) == (
+        503,
+        {"error": "The configuration could not be read; the log says why"},
+    )
 
 
 def test_what_does_not_run_cannot_be_reloaded() -> None:

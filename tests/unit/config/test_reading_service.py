@@ -12,7 +12,8 @@ from twisted.trial.unittest import TestCase
 
 from a3s_gateway import ConfigError, GatewayConfig
 from a3s_gateway.config import reading_service
-from a3s_gateway.config.reading_service import ReadingError, read_apart
+from a3s_gateway.config.faults import ReadingError
+from a3s_gateway.config.reading_service import read_apart
 
 reactor: Any = global_reactor
 TEXT = 'entrypoints "web" { address = ":80" }\nproviders { file { directory = "conf.d" } }\n'

@@ -69,6 +69,7 @@ class Gateway:
             ledger=self.ledger,
             reloads=self.reloads,
             lost_lines=7,
+            lost_spans=8,
         )
 
     def text(self) -> str:
@@ -221,6 +222,7 @@ def test_connections_reloads_and_losses_are_told(busy: Gateway) -> None:
     assert busy.value("gateway_config_reloads_total", outcome="success") == 2
     assert busy.value("gateway_config_reloads_total", outcome="failure") == 1
     assert busy.value("gateway_access_log_dropped_lines_total") == 7
+    assert busy.value("gateway_tracing_lost_spans_total") == 8
 
 
 def test_middlewares_tell_how_often_they_were_asked(busy: Gateway) -> None:
