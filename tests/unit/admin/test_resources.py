@@ -231,8 +231,8 @@ def test_the_configuration_is_told_whole() -> None:
     """Every key, those that were left out too, and what a program would call it."""
     config = told("/api/gateway/config")
     assert list(config) == [
-        "entrypoints", "routers", "services", "middlewares", "plugins", "providers", "admin", "access_log",
-        "tracing", "shutdown_timeout_secs", "shutdown_delay_secs",
+        "entrypoints", "routers", "services", "middlewares", "plugins", "providers", "admin",
+        "access_log", "tracing", "shutdown_timeout_secs", "shutdown_delay_secs",
     ]  # fmt: skip
     assert config["routers"]["wide"]["middlewares"] == []
     assert config["services"]["pool"]["load_balancer"]["strategy"] == "least-connections"
