@@ -41,7 +41,7 @@ from a3s_gateway.config.reading_service import read_apart
 from a3s_gateway.effects import Effects
 from a3s_gateway.entrypoint.entrypoints_service import BindError, Entrypoints
 from a3s_gateway.entrypoint.listener import Listener
-from a3s_gateway.entrypoint.tls import certificate_faults
+from a3s_gateway.entrypoint.tls import certificate_faults, load_tls
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.observability.facts import Facts
 from a3s_gateway.observability.metrics import Metrics
@@ -52,7 +52,7 @@ from a3s_gateway.runtime.compile import Compiler, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool
 from a3s_gateway.runtime.memory import settle_memory
 from a3s_gateway.runtime.mishaps_service import Mishaps
-from a3s_gateway.runtime.reload import Reloads
+from a3s_gateway.runtime.reload import Reloads, finish
 from a3s_gateway.runtime.reload_service import Around, Reloader
 from a3s_gateway.runtime.status import Health, State, Status
 from a3s_gateway.runtime.succession_service import Succession
@@ -198,8 +198,9 @@ class Gateway(MultiService):
 
     async def _open(self) -> None:
         config = self._config
-        if faults := certificate_faults(config):
-            raise ConfigError(faults, config.sources)
+        loaded = finish(load_tls(config))
+        if loaded.faults:
+            raise ConfigError(loaded.faults, config.sources)
         self._observing = Observing(self._reactor, config.access_log)
         self._entrypoints = Entrypoints(self._reactor, self._stock)
         self._health = HealthChecks(self._reactor)
@@ -216,7 +217,7 @@ class Gateway(MultiService):
         self._admin.setServiceParent(self)
         await self._admin.open(config)
         self._entrypoints.setServiceParent(self)
-        await self._entrypoints.open(config, self._snapshot.resources)
+        await self._entrypoints.open(config, self._snapshot.resources, loaded.entrypoints)
         for part in (self._reloader, self._files):
             part.setServiceParent(self)
         self._files.watch(config)

@@ -37,6 +37,12 @@ def private_key(number: int = 0) -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+@cache
+def rsa_key() -> rsa.RSAPrivateKey:
+    """The same RSA key, in one process."""
+    return rsa.generate_private_key(65537, 2048)
+
+
 def make_ca(folder: Path | str | None = None, name: str = "Test authority") -> Authority:
     """
     Make an authority with a key of its own.
@@ -79,6 +85,7 @@ def issue(
     days: float = 30,
     key_number: int = 0,
     common_name: str | None = None,
+    kind: str = "ec",
 ) -> tuple[Path, Path]:
     """
     Issue a certificate for server and client.
@@ -89,11 +96,12 @@ def issue(
         days: Until it expires; negative for one that has expired.
         key_number: Another number is another key.
         common_name: Of the subject; the first name by default.
+        kind: Of the key: "ec", or "rsa".
 
     Returns:
         Paths of the certificate and of its key, both PEM.
     """
-    key = private_key(key_number)
+    key = private_key(key_number) if kind == "ec" else rsa_key()
     title = common_name or (names[0] if names else "nameless")
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, title)])
     builder = base_builder(subject, ca.name, key, days)

@@ -21,29 +21,49 @@ from a3s_gateway.config.kinds import (
     integer,
     size,
 )
-from a3s_gateway.config.schema import Mistake, Section, block, key, keys
+from a3s_gateway.config.schema import Mistake, Section, block, blocks, key, keys
+from a3s_gateway.config.tls import CertificateConfig, ClientAuthConfig
 
 _KIB = 1024
 
 
 @frozen(kw_only=True)
 class TlsConfig(Section):
-    """TLS towards clients: a certificate from files, or by ACME."""
+    """TLS towards clients: certificates from files, or by ACME."""
 
     cert_file: str | None = key(
         PATH,
-        "Certificate chain, PEM. Required unless `acme` is on.",
+        "Certificate chain, PEM. Required unless there are `certificates`, or `acme` is on.",
         default=None,
         example='"/etc/certs/cert.pem"',
     )
     key_file: str | None = key(
         PATH,
-        "Private key of the certificate, PEM. Required unless `acme` is on.",
+        "Private key of the certificate, PEM. Required with `cert_file`.",
         default=None,
         example='"/etc/certs/key.pem"',
     )
     min_version: Literal["1.2", "1.3"] = key(
         choice("1.2", "1.3"), "The oldest version of TLS that a client may use.", default="1.2"
+    )
+    certificates: tuple[CertificateConfig, ...] = blocks(
+        CertificateConfig,
+        "More certificates; a client gets the one for the name that it asks for. The very first "
+        "one is for clients that ask for no name, or for another.",
+        example='[{ cert_file = "/etc/certs/shop.pem", key_file = "/etc/certs/shop.key" }]',
+    )
+    strict_sni: bool = key(
+        FLAG, "Send away clients that ask for no name there is a certificate for.", default=False
+    )
+    client_auth: ClientAuthConfig | None = block(
+        ClientAuthConfig, "Asks clients for a certificate, too.", default=None
+    )
+    max_handshakes: int | None = key(
+        integer(1),
+        "Handshakes under way at the same time; further connections wait. None: no limit. "
+        "Of several sockets of a `systemd:` address, on each.",
+        default=None,
+        example="500",
     )
     acme: bool = key(FLAG, "Obtain and renew certificates by ACME.", default=False)
     acme_email: str | None = key(
@@ -63,14 +83,21 @@ class TlsConfig(Section):
     )
 
     def mistakes(self) -> Iterator[Mistake]:
-        """With ACME an address is needed; without it, both files."""
+        """With ACME an address is needed; without it, a certificate."""
         if self.acme and not self.acme_email:
             yield Mistake("acme", 'ACME needs "acme_email"', 'add acme_email = "you@example.com"')
         missing = [n for n in ("cert_file", "key_file") if getattr(self, n) is None]
-        if len(missing) == 1 or (missing and not self.acme):
+        if len(missing) == 1 or (missing and not self.acme and not self.certificates):
             names = " and ".join(f'"{name}"' for name in missing)
             hint = "or obtain a certificate with acme = true"
             yield Mistake("", f'"tls" needs {names}', hint)
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Yield every certificate and its key, the first of them the one by default."""
+        if self.cert_file is not None and self.key_file is not None:
+            yield self.cert_file, self.key_file
+        for each in self.certificates:
+            yield each.cert_file, each.key_file
 
 
 @frozen(kw_only=True)

@@ -18,6 +18,7 @@ from a3s_gateway.config.router import INTERNAL_SERVICES, RouterConfig
 from a3s_gateway.config.rules import check_rule, protocol_of
 from a3s_gateway.config.schema import Section
 from a3s_gateway.config.service import ServiceConfig
+from a3s_gateway.config.tls import ClientAuthConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic, Note, Span, suggest
 
 _EVERYWHERE = {"", "0.0.0.0", "::"}  # noqa: S104  # compared with, not bound
@@ -143,7 +144,11 @@ def _collide(one: Address, other: Address) -> bool:
 
 
 def _files(model: Model, facts: Facts) -> Iterator[Diagnostic]:
-    holders: list[Section] = [e.tls for e in model.entrypoints.values() if e.tls]
+    holders: list[Section] = []
+    for tls in (e.tls for e in model.entrypoints.values() if e.tls):
+        holders += [tls, *tls.certificates]
+        if tls.client_auth is not None:
+            yield from _authorities(tls.client_auth, facts)
     balancers = [service.load_balancer for service in model.services.values()]
     holders += [balancer.tls for balancer in balancers if balancer and balancer.tls]
     for holder in holders:
@@ -153,6 +158,14 @@ def _files(model: Model, facts: Facts) -> Iterator[Diagnostic]:
             if reason:
                 message = f'cannot read {name} "{path}": {reason}'
                 yield Diagnostic(holder.span_of(name), message)
+
+
+def _authorities(asked: ClientAuthConfig, facts: Facts) -> Iterator[Diagnostic]:
+    for index, path in enumerate(asked.ca_files):
+        reason = facts.why_unreadable(path)
+        if reason:
+            message = f'cannot read "{path}" of ca_files: {reason}'
+            yield Diagnostic(asked.span_of("ca_files", index), message)
 
 
 # -- routers

@@ -20,6 +20,7 @@ from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic, Span
 from a3s_gateway.runtime.diff import diff_listeners
 from a3s_gateway.transport.inherited import NotPassedError
+from a3s_gateway.transport.tls_server import ServerTls
 
 from .changeover import Changeover
 from .listener import Clients, Listener
@@ -59,21 +60,32 @@ class Entrypoints(MultiService):
         super().__init__()
         self.setName("entrypoints")
 
-    async def open(self, config: GatewayConfig, resources: Mapping[str, object]) -> None:
+    async def open(
+        self,
+        config: GatewayConfig,
+        resources: Mapping[str, object],
+        tls: Mapping[str, ServerTls],
+    ) -> None:
         """
         Listen everywhere.
 
         Args:
             config: Where, and with what limits.
             resources: What answers, by the entrypoint's name.
+            tls: How clients are met where there is TLS, by the entrypoint's name.
 
         Raises:
             BindError: With the place of every address that cannot be had; nothing is open.
 
         """
-        (await self.prepare(config, resources)).commit()
+        (await self.prepare(config, resources, tls)).commit()
 
-    async def prepare(self, config: GatewayConfig, resources: Mapping[str, object]) -> Changeover:
+    async def prepare(
+        self,
+        config: GatewayConfig,
+        resources: Mapping[str, object],
+        tls: Mapping[str, ServerTls],
+    ) -> Changeover:
         """
         Listen where nobody does yet, and work out the rest of the way to `config`.
 
@@ -82,7 +94,6 @@ class Entrypoints(MultiService):
 
         Raises:
             BindError: With the place of every address that cannot be had; nothing has changed.
-            TlsConfigurationError: A certificate cannot be used.
 
         """
         before = {each.config.name: each for each in self.listeners}
@@ -90,7 +101,9 @@ class Entrypoints(MultiService):
             {name: each.config for name, each in before.items()}, config.entrypoints
         )
         made = {
-            name: listener_for(self.reactor, entrypoint, resources[name], stock=self.stock)
+            name: listener_for(
+                self.reactor, entrypoint, resources[name], tls=tls.get(name), stock=self.stock
+            )
             for name, entrypoint in config.entrypoints.items()
         }
         change = Changeover(

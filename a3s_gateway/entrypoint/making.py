@@ -8,11 +8,11 @@ from typing import Any, Final, Protocol
 from a3s_gateway.config.entrypoint import EntrypointConfig, LimitsConfig
 from a3s_gateway.protocol.http1.request_head import Limits
 from a3s_gateway.transport.timers import timers_for
+from a3s_gateway.transport.tls_server import ServerTls
 
 from .http_service import HttpFactory
 from .listener import Listener
 from .stream_service import LateEndpoint, StreamEntrypoint, stream_endpoint
-from .tls import context_of
 from .trust import trust_in
 
 
@@ -20,13 +20,24 @@ class Maker(Protocol):
     """Makes the listeners of one protocol; the arguments are those of `listener_for`."""
 
     def __call__(
-        self, reactor: Any, entrypoint: EntrypointConfig, resource: Any, *, stock: bool
+        self,
+        reactor: Any,
+        entrypoint: EntrypointConfig,
+        resource: Any,
+        *,
+        tls: ServerTls | None,
+        stock: bool,
     ) -> Listener:
         """Make one that is not bound yet."""
 
 
 def http_listener(
-    reactor: Any, entrypoint: EntrypointConfig, resource: Any, *, stock: bool
+    reactor: Any,
+    entrypoint: EntrypointConfig,
+    resource: Any,
+    *,
+    tls: ServerTls | None,
+    stock: bool,
 ) -> Listener:
     """Make the listener of an entrypoint that speaks HTTP; see `listener_for`."""
     factory = HttpFactory(
@@ -38,7 +49,6 @@ def http_listener(
         entrypoint.timeouts,
         trust_in(entrypoint.trusted_proxies),
     )
-    tls = context_of(entrypoint.tls) if entrypoint.tls is not None else None
     endpoint = LateEndpoint(lambda: stream_endpoint(reactor, entrypoint, tls, stock=stock))
     return StreamEntrypoint(reactor, entrypoint, endpoint, factory, tls)
 
@@ -47,7 +57,12 @@ MAKERS: Final[Mapping[str, Maker]] = {"http": http_listener}
 
 
 def listener_for(
-    reactor: Any, entrypoint: EntrypointConfig, resource: Any, *, stock: bool
+    reactor: Any,
+    entrypoint: EntrypointConfig,
+    resource: Any,
+    *,
+    tls: ServerTls | None,
+    stock: bool,
 ) -> Listener:
     """
     Make a listener that is not bound yet.
@@ -56,13 +71,11 @@ def listener_for(
         reactor: Where everything happens.
         entrypoint: Where, and with what limits.
         resource: What answers there, as its protocol has it: `runtime/compile.py` makes both.
+        tls: How clients are met, where there is TLS.
         stock: Use Twisted's own transports.
 
-    Raises:
-        TlsConfigurationError: A certificate cannot be used.
-
     """
-    return MAKERS[entrypoint.protocol](reactor, entrypoint, resource, stock=stock)
+    return MAKERS[entrypoint.protocol](reactor, entrypoint, resource, tls=tls, stock=stock)
 
 
 def _limits(config: LimitsConfig) -> Limits:

@@ -22,10 +22,9 @@ from a3s_gateway.transport.endpoints import (
 )
 
 if TYPE_CHECKING:
-    from OpenSSL import SSL
-
     from a3s_gateway.config.address import Address
     from a3s_gateway.config.entrypoint import EntrypointConfig
+    from a3s_gateway.transport.tls_server import ServerTls
 
     from .listener import Clients
 
@@ -88,7 +87,7 @@ class StreamEntrypoint(Service):
         config: Its configuration.
         endpoint: What it listens on.
         factory: Its clients.
-        tls: What connections are encrypted with, if they are.
+        tls: How clients are met by TLS, if they are.
 
     """
 
@@ -96,7 +95,7 @@ class StreamEntrypoint(Service):
     config: EntrypointConfig
     endpoint: IStreamServerEndpoint
     factory: StreamFactory
-    tls: SSL.Context | None
+    tls: ServerTls | None
     port: IListeningPort | None = field(default=None, init=False)
 
     async def bind(self) -> None:
@@ -118,13 +117,17 @@ class StreamEntrypoint(Service):
             # Who speaks as before is heard out; who comes from now on is met as is wanted now.
             let_go(self.factory)
             self.factory = wanted.factory
-        self.config, self.tls = config, wanted.tls
+        self.config = config
+        if self.tls is not None and wanted.tls is not None:
+            self.tls.become(wanted.tls)  # so that clients can resume their sessions
+        else:
+            self.tls = wanted.tls
         assert self.port is not None  # it is in force
         retune(
             self.reactor,
             self.port,
             self.factory,
-            tls=wanted.tls,
+            tls=self.tls,
             handshake_timeout=config.timeouts.tls_handshake,
             max_connections=config.max_connections,
         )
@@ -143,7 +146,7 @@ class LateEndpoint:
 
 
 def stream_endpoint(
-    reactor: Any, entrypoint: EntrypointConfig, tls: SSL.Context | None, *, stock: bool
+    reactor: Any, entrypoint: EntrypointConfig, tls: ServerTls | None, *, stock: bool
 ) -> IStreamServerEndpoint:
     """Make what an entrypoint's address says can be listened on."""
     address, limit = entrypoint.address, entrypoint.max_connections

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from functools import partial
+from collections.abc import Generator, Iterator, Mapping
 
-from OpenSSL import SSL
+from attrs import frozen
 
 from a3s_gateway.config.entrypoint import TlsConfig
 from a3s_gateway.config.model import GatewayConfig
@@ -13,48 +12,84 @@ from a3s_gateway.config.schema import Section
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.proxy.tls import ClientContexts
 from a3s_gateway.runtime.reload import finish
-from a3s_gateway.transport.tls_context import TlsConfigurationError, server_context
+from a3s_gateway.transport.tls_files import TlsConfigurationError
+from a3s_gateway.transport.tls_server import (
+    ClientAuth,
+    ServerPolicy,
+    ServerTls,
+    load_server_tls,
+)
 
-ALPN = (b"http/1.1",)
+ALPN = (b"http/1.1",)  # what HTTP entrypoints speak by TLS, the preferred one first
 
 
-def context_of(tls: TlsConfig) -> SSL.Context:
-    """Make an entrypoint's context; raises `TlsConfigurationError`."""
-    assert tls.cert_file is not None
-    assert tls.key_file is not None  # ACME is refused before this
-    return server_context(tls.cert_file, tls.key_file, tls.min_version, ALPN)
+@frozen(eq=False)
+class LoadedTls:
+    """
+    All TLS of a configuration.
+
+    Attributes:
+        entrypoints: How clients are met, by the entrypoint's name.
+        faults: Files that cannot be used; whoever has one is missing above.
+
+    """
+
+    entrypoints: Mapping[str, ServerTls]
+    faults: tuple[Diagnostic, ...]
+
+
+def load_tls(config: GatewayConfig) -> Generator[None, None, LoadedTls]:
+    """Read every certificate, key and CA file; yields wherever traffic may have its turn."""
+    loaded: dict[str, ServerTls] = {}
+    faults: list[Diagnostic] = []
+    for name, entrypoint in config.entrypoints.items():
+        tls = entrypoint.tls
+        if tls is None or tls.acme:
+            continue
+        try:
+            loaded[name] = yield from load_entrypoint_tls(tls)
+        except TlsConfigurationError as error:
+            faults.append(_fault(tls, error))
+    for each in _of_servers(config):
+        faults += each
+        yield
+    return LoadedTls(loaded, tuple(faults))
+
+
+def load_entrypoint_tls(tls: TlsConfig) -> Generator[None, None, ServerTls]:
+    """Read the files of one entrypoint; raises `TlsConfigurationError`."""
+    asked = tls.client_auth
+    auth = ClientAuth(asked.mode, asked.ca_files) if asked is not None else None
+    policy = ServerPolicy(tls.min_version, ALPN, tls.strict_sni, auth, tls.max_handshakes)
+    return load_server_tls(tuple(tls.files()), policy)
 
 
 def certificate_faults(config: GatewayConfig) -> tuple[Diagnostic, ...]:
     """Try every certificate, key and CA file that the configuration names."""
-    return finish(try_certificates(config))
+    return finish(load_tls(config)).faults
 
 
-def try_certificates(config: GatewayConfig) -> Generator[None, None, tuple[Diagnostic, ...]]:
-    """Do what `certificate_faults` does, and yield wherever traffic may have its turn."""
-    faults: list[Diagnostic] = []
-    for each in _faults(config):
-        faults += each
-        yield
-    return tuple(faults)
-
-
-def _faults(config: GatewayConfig) -> Iterator[Iterable[Diagnostic]]:
-    for entrypoint in config.entrypoints.values():
-        tls = entrypoint.tls
-        if tls is not None and not tls.acme:
-            yield _try(tls, partial(context_of, tls))
+def _of_servers(config: GatewayConfig) -> Iterator[list[Diagnostic]]:
     contexts = ClientContexts()
     for service in config.services.values():
         balancing = service.load_balancer
         if balancing is not None and balancing.tls is not None:
-            yield _try(balancing.tls, partial(contexts.tls_to, "", balancing.tls))
+            try:
+                contexts.tls_to("", balancing.tls)
+            except TlsConfigurationError as error:
+                yield [_fault(balancing.tls, error)]
 
 
-def _try(tls: Section, make: Callable[[], object]) -> Iterator[Diagnostic]:
-    try:
-        make()
-    except TlsConfigurationError as error:
-        names = ("cert_file", "key_file", "ca_file")
-        name = next((n for n in names if getattr(tls, n, None) == error.file), "")
-        yield Diagnostic(tls.span_of(name) if name else tls.span, error.fault, error.remedy)
+def _fault(tls: Section, error: TlsConfigurationError) -> Diagnostic:
+    sections: list[Section] = [tls]
+    if isinstance(tls, TlsConfig):
+        sections += tls.certificates
+        if tls.client_auth is not None and error.file in tls.client_auth.ca_files:
+            index = tls.client_auth.ca_files.index(error.file)
+            span = tls.client_auth.span_of("ca_files", index)
+            return Diagnostic(span, error.fault, error.remedy)
+    for section in sections:
+        for name in ("cert_file", "key_file", "ca_file"):
+            if getattr(section, name, None) == error.file:
+                return Diagnostic(section.span_of(name), error.fault, error.remedy)
+    return Diagnostic(tls.span, error.fault, error.remedy)

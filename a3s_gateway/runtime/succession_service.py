@@ -13,7 +13,7 @@ from a3s_gateway.admin.admin_service import AdminService
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.entrypoint.entrypoints_service import Entrypoints
-from a3s_gateway.entrypoint.tls import try_certificates
+from a3s_gateway.entrypoint.tls import load_tls
 from a3s_gateway.observability.observing_service import LogChange, Observing, cannot_open
 from a3s_gateway.service.health_service import HealthChecks
 
@@ -65,13 +65,12 @@ class Succession:
             ConfigError: It cannot be put in force; nothing has changed, nothing is left open.
 
         """
-        checks = (
-            look_for_unavailable(config, has_limits=not self.stock),
-            try_certificates(config),
-        )
-        for check in checks:
-            if faults := await in_slices(check, self._rest, monotonic):
-                raise ConfigError(faults, config.sources)
+        check = look_for_unavailable(config, has_limits=not self.stock)
+        if faults := await in_slices(check, self._rest, monotonic):
+            raise ConfigError(faults, config.sources)
+        tls = await in_slices(load_tls(config), self._rest, monotonic)
+        if tls.faults:
+            raise ConfigError(tls.faults, config.sources)
         generation = Generation(self.pool)
         try:
             steps = compiler.steps(config, generation)
@@ -80,7 +79,7 @@ class Succession:
                 [
                     lambda: self._prepare_log(config),
                     lambda: self.admin.prepare(config),
-                    lambda: self.entrypoints.prepare(config, snapshot.resources),
+                    lambda: self.entrypoints.prepare(config, snapshot.resources, tls.entrypoints),
                 ]
             )
         except BaseException:

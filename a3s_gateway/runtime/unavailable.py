@@ -96,6 +96,8 @@ def _of_limits(entrypoint: EntrypointConfig) -> Iterator[Diagnostic]:
         yield _fault(entrypoint, "max_connections", f"max_connections {where}")
     if _is_asked_for(entrypoint.timeouts, "tls_handshake"):
         yield _fault(entrypoint.timeouts, "tls_handshake", f"tls_handshake {where}")
+    if entrypoint.tls is not None and entrypoint.tls.max_handshakes is not None:
+        yield _fault(entrypoint.tls, "max_handshakes", f"max_handshakes {where}")
 
 
 def _of_router(router: RouterConfig, config: GatewayConfig) -> Iterator[Diagnostic]:

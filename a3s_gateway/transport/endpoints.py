@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ServerEndpoint,
@@ -35,9 +34,10 @@ from .listener import Listener
 from .listening import open_tcp, open_unix
 from .poller import HAS_EPOLL, Reactor, poller_for
 from .server import ServerEndpoint, connection_maker
-from .stock import ServerTls, StockTlsClientEndpoint
+from .stock import StockTlsClientEndpoint
 from .tls import HANDSHAKE_TIMEOUT
 from .tls_client import ClientTls
+from .tls_server import ServerTls
 
 __all__ = [
     "HAS_EPOLL",
@@ -59,7 +59,7 @@ def server_endpoint(
     port: int,
     *,
     backlog: int = BACKLOG,
-    tls: SSL.Context | None = None,
+    tls: ServerTls | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
     max_connections: int | None = None,
     stock: bool = not HAS_EPOLL,
@@ -72,7 +72,7 @@ def server_endpoint(
         host: An address or a name; empty for all of IPv4 and, where there is one, of IPv6.
         port: 0 lets the kernel choose.
         backlog: Connections that wait in the kernel's queue.
-        tls: Of `server_context`; `None` without TLS.
+        tls: Of `server_tls`; `None` without TLS.
         handshake_timeout: Seconds for the TLS handshake.
         max_connections: Open at a time; more wait in the kernel's queue. `None`: no limit.
         stock: Use Twisted's transports, which have neither of the last two limits.
@@ -81,11 +81,7 @@ def server_endpoint(
     if stock:
         make = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
         endpoint: IStreamServerEndpoint = make(reactor, port, backlog, host)
-        return (
-            endpoint
-            if tls is None
-            else wrapServerTLS(ServerTls(tls), endpoint, IReactorTime(reactor))
-        )
+        return endpoint if tls is None else wrapServerTLS(tls, endpoint, IReactorTime(reactor))
     return ServerEndpoint(
         reactor=reactor,
         host=host,
@@ -135,7 +131,7 @@ def systemd_server_endpoint(
     reactor: Reactor,
     name: str,
     *,
-    tls: SSL.Context | None = None,
+    tls: ServerTls | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
     max_connections: int | None = None,
     stock: bool = not HAS_EPOLL,
@@ -146,7 +142,7 @@ def systemd_server_endpoint(
     Args:
         reactor: Where everything happens.
         name: What `FileDescriptorName=` says.
-        tls: Of `server_context`; `None` without TLS.
+        tls: Of `server_tls`; `None` without TLS.
         handshake_timeout: Seconds for the TLS handshake.
         max_connections: Open at a time, by each socket. `None`: no limit.
         stock: Use Twisted's transports, which have neither limit, and take no Unix socket.
@@ -160,7 +156,7 @@ def retune(
     port: IListeningPort,
     factory: IProtocolFactory,
     *,
-    tls: SSL.Context | None = None,
+    tls: ServerTls | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
     max_connections: int | None = None,
 ) -> None:
@@ -178,13 +174,12 @@ def retune(
         return
     if isinstance(port, Listener):
         maker = connection_maker(poller_for(reactor), tls, handshake_timeout)
-        port.retune(factory, maker, max_connections)
+        max_handshakes = tls.policy.max_handshakes if tls is not None else None
+        port.retune(factory, maker, max_connections, max_handshakes)
         return
     stock_port: Any = port  # all ports of Twisted's have a factory, which no interface says
     stock_port.factory = (
-        factory
-        if tls is None
-        else TLSMemoryBIOFactory(ServerTls(tls), False, factory, IReactorTime(reactor))  # noqa: FBT003
+        factory if tls is None else TLSMemoryBIOFactory(tls, False, factory, IReactorTime(reactor))  # noqa: FBT003
     )
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import field, frozen
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, wrapServerTLS
 from twisted.internet.error import CannotListenError
@@ -26,7 +25,7 @@ from zope.interface import implementer
 
 from .poller import Reactor
 from .server import ServerEndpoint
-from .stock import ServerTls
+from .tls_server import ServerTls
 
 FIRST: Final = 3  # file descriptor; SD_LISTEN_FDS_START
 UNNAMED: Final = "unknown"  # what systemd calls a socket without a name
@@ -104,7 +103,7 @@ class InheritedEndpoint:
     reactor: Reactor
     name: str
     max_connections: int | None
-    tls: SSL.Context | None
+    tls: ServerTls | None
     handshake_timeout: float
     stock: bool
     passed: Mapping[str, Sequence[int]] = field(
@@ -166,7 +165,7 @@ class InheritedEndpoint:
         endpoint: IStreamServerEndpoint = adopt(sock.detach(), sock.family)
         if self.tls is None:
             return endpoint
-        return wrapServerTLS(ServerTls(self.tls), endpoint, IReactorTime(self.reactor))
+        return wrapServerTLS(self.tls, endpoint, IReactorTime(self.reactor))
 
 
 def _unfit(sock: socket.socket, *, is_stock: bool) -> tuple[str, str] | None:

@@ -24,7 +24,7 @@ GONE = frozenset({errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.EINTR})
 
 log = Logger()
 
-MakeConnection = Callable[[socket.socket, StreamAddress, Callable[[], None]], TcpConnection]
+MakeConnection = Callable[[socket.socket, StreamAddress, "Listener"], TcpConnection]
 
 
 @implementer(IListeningPort)
@@ -39,6 +39,7 @@ class Listener(Pollable):
         make_connection: MakeConnection,
         *,
         max_connections: int | None = None,
+        max_handshakes: int | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         """
@@ -48,8 +49,10 @@ class Listener(Pollable):
             poller: Of the reactor that the connections will live in.
             sock: Owned from now on.
             factory: Makes the protocol of each connection.
-            make_connection: Makes the transport of each connection: plain or TLS.
+            make_connection: Makes the transport of each connection, plain or TLS; it calls
+                `connection_ended`, and around a handshake `handshake_begins` and `_ended`.
             max_connections: Open at a time; more wait in the kernel's queue. `None`: no limit.
+            max_handshakes: Under way at a time; likewise.
             on_close: Called once, before the socket is closed.
 
         """
@@ -58,9 +61,11 @@ class Listener(Pollable):
         self._factory = factory
         self._make_connection = make_connection
         self._max_connections = max_connections
+        self._max_handshakes = max_handshakes
         self._on_close = on_close
         self._host = local_address(sock)
         self._connections = 0
+        self._handshakes = 0
         self._listening = False
         self._watched = False
         self._back_off: IDelayedCall | None = None
@@ -82,6 +87,7 @@ class Listener(Pollable):
         factory: IProtocolFactory,
         make_connection: MakeConnection,
         max_connections: int | None,
+        max_handshakes: int | None = None,
     ) -> None:
         """Make what is accepted from now on otherwise; connections accepted before stay."""
         before, self._factory = self._factory, factory
@@ -90,6 +96,7 @@ class Listener(Pollable):
             before.doStop()
         self._make_connection = make_connection
         self._max_connections = max_connections
+        self._max_handshakes = max_handshakes
         if self._is_full:
             self._stop_accepting()
         elif self._back_off is None:
@@ -97,7 +104,9 @@ class Listener(Pollable):
 
     @property
     def _is_full(self) -> bool:
-        return self._max_connections is not None and self._connections >= self._max_connections
+        if self._max_connections is not None and self._connections >= self._max_connections:
+            return True
+        return self._max_handshakes is not None and self._handshakes >= self._max_handshakes
 
     def stopListening(self) -> Deferred[None]:
         """Close the socket; connections already accepted live on."""
@@ -147,15 +156,30 @@ class Listener(Pollable):
         self._connections += 1
         if self._is_full:
             self._stop_accepting()
-        connection = self._make_connection(sock, peer, self._connection_ended)
+        connection = self._make_connection(sock, peer, self)
         try:
             connection.start(protocol)
         except Exception:  # noqa: BLE001 - likewise
             log.failure("Unhandled error in a new connection, which is aborted")
             connection.on_failure(Failure())
 
-    def _connection_ended(self) -> None:
+    def connection_ended(self) -> None:
+        """Have room for one more."""
         self._connections -= 1
+        self._perhaps_accept_again()
+
+    def handshake_begins(self) -> None:
+        """Count one more client that has not proved to be one yet."""
+        self._handshakes += 1
+        if self._is_full:
+            self._stop_accepting()
+
+    def handshake_ended(self) -> None:
+        """Count one less; it is connected now, or gone."""
+        self._handshakes -= 1
+        self._perhaps_accept_again()
+
+    def _perhaps_accept_again(self) -> None:
         if not self._watched and self._back_off is None and not self._is_full:
             self._accept_again()
 

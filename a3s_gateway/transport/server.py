@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from functools import partial
 
 from attrs import frozen
-from OpenSSL import SSL
 from twisted.internet.defer import (
     Deferred,
     TimeoutError,  # noqa: A004 - what `addTimeout` raises
@@ -28,6 +26,7 @@ from .listener import Listener, MakeConnection
 from .poller import Poller, Reactor, poller_for
 from .tcp import TcpConnection
 from .tls import TlsConnection
+from .tls_server import ServerTls
 
 LOOKUP_TIMEOUT = 5.0  # seconds
 
@@ -44,7 +43,7 @@ class ServerEndpoint:
     port: int | str  # or the path
     open_socket: OpenSocket  # gets the address to listen on; also gives what to do at the end
     max_connections: int | None
-    tls: SSL.Context | None
+    tls: ServerTls | None
     handshake_timeout: float
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
@@ -81,6 +80,7 @@ class ServerEndpoint:
             factory,
             connection_maker(poller, self.tls, self.handshake_timeout),
             max_connections=self.max_connections,
+            max_handshakes=self.tls.policy.max_handshakes if self.tls is not None else None,
             on_close=on_close,
         )
         listener.startListening()
@@ -88,19 +88,24 @@ class ServerEndpoint:
 
 
 def connection_maker(
-    poller: Poller, context: SSL.Context | None, handshake_timeout: float
+    poller: Poller, tls: ServerTls | None, handshake_timeout: float
 ) -> MakeConnection:
-    """Return what makes the transports of a listener: plain ones, or TLS with a `context`."""
-    if context is None:
-        return partial(TcpConnection, poller)
+    """Return what makes the transports of a listener: plain ones, or with TLS."""
+    if tls is None:
+        return lambda sock, peer, listener: TcpConnection(
+            poller, sock, peer, listener.connection_ended
+        )
 
-    def make_tls(
-        sock: socket.socket, peer: StreamAddress, on_end: Callable[[], None]
-    ) -> TcpConnection:
-        tls = SSL.Connection(context, sock)
-        tls.set_accept_state()
+    def make_tls(sock: socket.socket, peer: StreamAddress, listener: Listener) -> TcpConnection:
+        listener.handshake_begins()
         return TlsConnection(
-            poller, sock, peer, on_end, tls=tls, handshake_timeout=handshake_timeout
+            poller,
+            sock,
+            peer,
+            listener.connection_ended,
+            tls=tls.open(sock),
+            handshake_timeout=handshake_timeout,
+            on_shaken=listener.handshake_ended,
         )
 
     return make_tls

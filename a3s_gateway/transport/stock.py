@@ -5,37 +5,22 @@ from __future__ import annotations
 from functools import partial
 
 from attrs import frozen
-from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import NoProtocol, TimeoutError  # noqa: A004 - a ConnectError
 from twisted.internet.interfaces import (
     IAddress,
-    IOpenSSLServerConnectionCreator,
     IProtocol,
     IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .handshake import AfterHandshake
 from .tls_client import ClientTls
-
-
-@implementer(IOpenSSLServerConnectionCreator)
-@frozen
-class ServerTls:
-    """Gives Twisted's TLS a connection with a context of ours."""
-
-    context: SSL.Context
-
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002
-        """Make a connection in memory."""
-        return SSL.Connection(self.context, None)
 
 
 @implementer(IStreamClientEndpoint)

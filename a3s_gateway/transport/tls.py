@@ -46,7 +46,14 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
     goes without a close_notify has not closed but is lost.
     """
 
-    __slots__ = ("_crossed", "_goodbye_waits", "_handshake_timer", "_rest_unsignalled", "_tls")
+    __slots__ = (
+        "_crossed",
+        "_goodbye_waits",
+        "_handshake_timer",
+        "_on_shaken",
+        "_rest_unsignalled",
+        "_tls",
+    )
 
     def __init__(
         self,
@@ -57,6 +64,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
         *,
         tls: SSL.Connection,
         handshake_timeout: float = HANDSHAKE_TIMEOUT,
+        on_shaken: Callable[[], None] | None = None,
     ) -> None:
         """
         Take over a connected, non-blocking socket; `start` gives it a protocol.
@@ -68,6 +76,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
             on_end: Called once, when the socket has been closed.
             tls: On that socket, in accept or in connect state.
             handshake_timeout: Seconds.
+            on_shaken: Called once, when the handshake is over, for good or ill.
 
         """
         super().__init__(poller, sock, peer, on_end)
@@ -83,6 +92,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
         timers = timers_for(poller.reactor)
         self._handshake_timer: Timer | None = timers.timer(self._handshake_late)
         self._handshake_timer.set(handshake_timeout)
+        self._on_shaken = on_shaken
 
     # Handshake
 
@@ -105,7 +115,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
             self._handshake_done()
 
     def _handshake_done(self) -> None:
-        self._drop_handshake_timer()
+        self._end_handshake()
         self._established = True
         self._watch(EPOLLIN)
         if IHandshakeListener.providedBy(self.protocol):
@@ -119,10 +129,13 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
     def _handshake_late(self) -> None:
         self._end_read(Failure(HandshakeTimeout()))
 
-    def _drop_handshake_timer(self) -> None:
+    def _end_handshake(self) -> None:
         if self._handshake_timer is not None:
             self._handshake_timer.end()
             self._handshake_timer = None
+            on_shaken, self._on_shaken = self._on_shaken, None
+            if on_shaken is not None:
+                on_shaken()
 
     # Reading
 
@@ -287,7 +300,7 @@ class TlsConnection(TcpConnection):  # type: ignore[override]  # or it is a Unix
         self._goodbye_waits = False
 
     def _close_socket(self) -> None:
-        self._drop_handshake_timer()
+        self._end_handshake()
         assert self._reason is not None
         if self._reason is DONE and not self.disconnecting:
             with suppress(SSL.Error):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 from OpenSSL import SSL
 from twisted.internet import reactor as global_reactor
 from twisted.internet.endpoints import connectProtocol
@@ -13,12 +14,24 @@ from twisted.logger import capturedLogs, formatEvent
 from a3s_gateway import ConfigError, Gateway, GatewayConfig
 from a3s_gateway.transport.endpoints import client_endpoint, server_endpoint
 from a3s_gateway.transport.tls_client import ClientTls
-from a3s_gateway.transport.tls_context import client_context, server_context
+from a3s_gateway.transport.tls_context import client_context
 from a3s_gateway.transport.tls_faults import TlsError
+from a3s_gateway.transport.tls_server import Certificates, ClientAuth, ServerPolicy, server_tls
 from tests.certificates import Authority, issue, make_ca
 from tests.support import GET, OK, Backend, GatewayTestCase, Peer, gather
 
 reactor: Any = global_reactor
+
+
+@attrs.frozen(eq=False)
+class Asked(Certificates):
+    """Those of a backend, which notes the names that it is asked for."""
+
+    names: list[bytes | None] = attrs.field(factory=list)
+
+    def context_for(self, name: bytes | None, *, is_strict: bool) -> SSL.Context | None:
+        self.names.append(name)
+        return super().context_for(name, is_strict=is_strict)
 
 
 class TlsTestCase(GatewayTestCase):
@@ -53,17 +66,14 @@ class TlsTestCase(GatewayTestCase):
     ) -> Backend:
         """Listen as a backend by TLS; its certificate is for `names`, by default its address."""
         cert, key = issue(self.ca, names) if names else (self.cert, self.key)
-        context = server_context(cert, key)
+        auth = None
         if asks_for is not None:
-            context.load_verify_locations(str(asks_for.cert_path))
-            must_have_one = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
-            context.set_verify(must_have_one, lambda *found: bool(found[-1]))
-        self.names_asked_for: list[bytes | None] = []
-        context.set_tlsext_servername_callback(
-            lambda tls: self.names_asked_for.append(tls.get_servername())
-        )
+            auth = ClientAuth("require", (str(asks_for.cert_path),))
+        tls = server_tls([(cert, key)], ServerPolicy(client_auth=auth))
+        tls.certificates = asked = Asked(*attrs.astuple(tls.certificates, recurse=False))
+        self.names_asked_for = asked.names
         backend = Backend(OK)
-        endpoint = server_endpoint(reactor, "127.0.0.1", 0, tls=context, stock=True)
+        endpoint = server_endpoint(reactor, "127.0.0.1", 0, tls=tls, stock=True)
         backend.port = await endpoint.listen(backend)
         self.ports.append(backend.port)
         self.backends.append(backend)

@@ -36,7 +36,8 @@ from a3s_gateway.transport.endpoints import (
     unix_server_endpoint,
 )
 from a3s_gateway.transport.tls_client import ClientTls
-from a3s_gateway.transport.tls_context import client_context, server_context
+from a3s_gateway.transport.tls_context import client_context
+from a3s_gateway.transport.tls_server import ServerTls, server_tls
 from tests.certificates import Authority, issue, make_ca
 
 HOST = "127.0.0.1"
@@ -162,11 +163,11 @@ def identity() -> tuple[Path, Path]:
 
 
 @cache
-def contexts() -> tuple[SSL.Context, SSL.Context]:
+def contexts() -> tuple[ServerTls, SSL.Context]:
     """Contexts of a server and of its clients, with HTTP/1.1 in ALPN."""
     cert, key = identity()
     client = client_context(ca_file=authority().cert_path, alpn=(b"http/1.1",))
-    return server_context(cert, key), client
+    return server_tls([(cert, key)]), client
 
 
 @frozen

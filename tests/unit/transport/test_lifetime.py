@@ -10,7 +10,6 @@ import weakref
 from typing import Any
 
 import pytest
-from OpenSSL import SSL
 from twisted.internet.address import UNIXAddress
 
 from a3s_gateway.transport.poller import Poller
@@ -27,8 +26,7 @@ def make_plain(poller: Poller, near: socket.socket, far: socket.socket) -> list[
 
 def make_tls(poller: Poller, near: socket.socket, far: socket.socket) -> list[Any]:
     server, client = contexts()
-    accepting = SSL.Connection(server, near)
-    accepting.set_accept_state()
+    accepting = server.open(near)
     connecting = ClientTls(client, "localhost").open(far)
     return [
         TlsConnection(poller, near, UNIXAddress(None), tls=accepting),

@@ -218,7 +218,12 @@ class ScarcityTests(SynchronousTestCase):
         self.sock.setblocking(False)  # noqa: FBT003
         self.factory = Counting()
         self.listener = Listener(
-            self.poller, self.sock, self.factory, lambda *args: TcpConnection(self.poller, *args)
+            self.poller,
+            self.sock,
+            self.factory,
+            lambda sock, peer, listener: TcpConnection(
+                self.poller, sock, peer, listener.connection_ended
+            ),
         )
         self.listener.startListening()
         self.addCleanup(self.finish)

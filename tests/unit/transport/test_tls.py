@@ -27,8 +27,9 @@ from zope.interface.verify import verifyObject
 from a3s_gateway.transport.endpoints import client_endpoint, server_endpoint
 from a3s_gateway.transport.tls import HandshakeTimeout
 from a3s_gateway.transport.tls_client import ClientTls
-from a3s_gateway.transport.tls_context import client_context, server_context
+from a3s_gateway.transport.tls_context import client_context
 from a3s_gateway.transport.tls_faults import TlsError, TlsVerificationError
+from a3s_gateway.transport.tls_server import ClientAuth, ServerPolicy, server_tls
 from tests.certificates import issue, make_ca
 from tests.unit.transport.peers import (
     HOST,
@@ -110,7 +111,7 @@ class VerificationContract:
 
     async def test_the_right_server(self) -> None:
         """A server with a certificate for the name, from a trusted issuer, is believed."""
-        port, _ = await self.serve(server_context(*identity()))
+        port, _ = await self.serve(server_tls([identity()]))
         context = client_context(ca_file=authority().cert_path)
         for name in ("localhost", "LOCALHOST", "localhost.", HOST):
             near = await self.dial(port, context, name)
@@ -118,7 +119,7 @@ class VerificationContract:
 
     async def test_another_name(self) -> None:
         """The message says which names the certificate is for."""
-        port, _ = await self.serve(server_context(*identity()))
+        port, _ = await self.serve(server_tls([identity()]))
         context = client_context(ca_file=authority().cert_path)
         for name in ("other.example", "127.0.0.2", "sub.localhost"):
             error = await self.refused(port, context, name)
@@ -127,7 +128,7 @@ class VerificationContract:
 
     async def test_an_untrusted_issuer(self) -> None:
         """The message says whose issuer is not trusted; the system's roots are no exception."""
-        port, _ = await self.serve(server_context(*identity()))
+        port, _ = await self.serve(server_tls([identity()]))
         other = make_ca(name="Somebody else")
         for context in (client_context(ca_file=other.cert_path), client_context()):
             error = await self.refused(port, context)
@@ -138,26 +139,26 @@ class VerificationContract:
     async def test_an_expired_certificate(self) -> None:
         """The message says that it has expired."""
         expired = issue(authority(), ["localhost"], days=-1)
-        port, _ = await self.serve(server_context(*expired))
+        port, _ = await self.serve(server_tls([expired]))
         error = await self.refused(port, client_context(ca_file=authority().cert_path))
         self.assertIn("CN=localhost (server) has expired", str(error))
 
     async def test_a_certificate_for_no_name(self) -> None:
         """A certificate without names is refused, whatever its subject says."""
         nameless = issue(authority(), [], common_name="localhost")
-        port, _ = await self.serve(server_context(*nameless))
+        port, _ = await self.serve(server_tls([nameless]))
         error = await self.refused(port, client_context(ca_file=authority().cert_path))
         self.assertIsInstance(error, TlsVerificationError)
 
     async def test_no_verification(self) -> None:
         """Who skips verification connects to anybody, under any name."""
-        port, _ = await self.serve(server_context(*identity()))
+        port, _ = await self.serve(server_tls([identity()]))
         near = await self.dial(port, client_context(insecure_skip_verify=True), "other.example")
         self.assertTrue(near.made)
 
     async def test_no_common_version(self) -> None:
         """A server that wants TLS 1.3 refuses a client that has 1.2 only."""
-        port, _ = await self.serve(server_context(*identity(), min_version="1.3"))
+        port, _ = await self.serve(server_tls([identity()], ServerPolicy(min_version="1.3")))
         old = client_context(ca_file=authority().cert_path)
         old.set_options(SSL.OP_NO_TLSv1_3)
         error = await self.refused(port, old)
@@ -168,10 +169,8 @@ class VerificationContract:
 
     async def test_a_client_certificate(self) -> None:
         """A server that asks for a certificate gets the client's."""
-        wanting = server_context(*identity())
-        wanting.load_verify_locations(str(authority().cert_path))
-        wanting.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
-        port, factory = await self.serve(wanting)
+        asked = ClientAuth("require", (str(authority().cert_path),))
+        port, factory = await self.serve(server_tls([identity()], ServerPolicy(client_auth=asked)))
         cert, key = issue(authority(), [], common_name="client 7")
         context = client_context(ca_file=authority().cert_path, cert_file=cert, key_file=key)
         near = await self.dial(port, context)
@@ -190,7 +189,7 @@ class VerificationContract:
             def buildProtocol(self, addr: object) -> None:
                 return None
 
-        port, _ = await self.serve(server_context(*identity()))
+        port, _ = await self.serve(server_tls([identity()]))
         endpoint = client_endpoint(
             reactor,
             HOST,
@@ -247,7 +246,9 @@ class NegotiationTests(TlsCase):
 
     async def test_the_servers_order_of_protocols(self) -> None:
         """Of the protocols that both know, the server takes the first of its own."""
-        port, _ = await self.serve(server_context(*identity(), alpn=(b"h2", b"http/1.1")))
+        port, _ = await self.serve(
+            server_tls([identity()], ServerPolicy(alpn=(b"h2", b"http/1.1")))
+        )
         for offered, chosen in (
             ((b"http/1.1", b"h2"), b"h2"),
             ((b"http/1.1",), b"http/1.1"),
@@ -284,7 +285,7 @@ class NegotiationTests(TlsCase):
 
     async def test_sessions_are_resumed(self) -> None:
         """A client that comes back saves the server a signature, in TLS 1.3 and in 1.2."""
-        port, _ = await self.serve(server_context(*identity()), Echo)
+        port, _ = await self.serve(server_tls([identity()]), Echo)
         address = (HOST, port.getHost().port)
         for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
             context = ssl.create_default_context(cafile=str(authority().cert_path))
@@ -327,12 +328,10 @@ def visit(context: ssl.SSLContext, address: Any, session: Any) -> tuple[Any, boo
 
 def negotiate_anew(listening: socket.socket) -> int:
     """Serve one client: handshake, text, another handshake, text; gives what it has sent."""
-    context = server_context(*identity())
-    context.set_options(SSL.OP_NO_TLSv1_3)
     raw, _ = listening.accept()
     with raw:
-        far = SSL.Connection(context, raw)
-        far.set_accept_state()
+        far = server_tls([identity()]).open(raw)
+        far.set_options(SSL.OP_NO_TLSv1_3)
         far.do_handshake()
         far.sendall(b"before")
         far.renegotiate()
@@ -388,7 +387,7 @@ class EndTests(TlsCase):
         _, near = await self.pair(lambda: Closes(greeting=b"bye"))
         self.assertEqual(await near.received(3), b"bye")
         self.assertIs(await near.lost(), ConnectionDone)
-        port, factory = await self.serve(server_context(*identity()), Closes)
+        port, factory = await self.serve(server_tls([identity()]), Closes)
         await self.refused(port, client_context(ca_file=authority().cert_path))
         self.assertIs(await factory.built[0].lost(), ConnectionAborted)
 
@@ -409,7 +408,7 @@ class EndTests(TlsCase):
 
     async def test_no_handshake_in_time(self) -> None:
         """A client that connects and says nothing is cut off."""
-        port, factory = await self.serve(server_context(*identity()), handshake_timeout=0.05)
+        port, factory = await self.serve(server_tls([identity()]), handshake_timeout=0.05)
         with socket.create_connection((HOST, port.getHost().port)):
             far = await factory.accepted()
             self.assertIs(await far.lost(), HandshakeTimeout)
@@ -444,7 +443,7 @@ class EndTests(TlsCase):
 
     async def test_garbage_instead_of_a_handshake(self) -> None:
         """A client that speaks no TLS is told so, and its connection ends with OpenSSL's reason."""
-        port, factory = await self.serve(server_context(*identity()))
+        port, factory = await self.serve(server_tls([identity()]))
         with socket.create_connection((HOST, port.getHost().port)) as raw:
             far = await factory.accepted()
             raw.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")

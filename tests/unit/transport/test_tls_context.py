@@ -21,10 +21,10 @@ from OpenSSL import SSL, crypto
 
 from a3s_gateway.transport import tls_context
 from a3s_gateway.transport.tls_context import (
-    TlsConfigurationError,
     client_context,
-    server_context,
 )
+from a3s_gateway.transport.tls_files import TlsConfigurationError
+from a3s_gateway.transport.tls_server import ServerTls, server_tls
 from tests.certificates import Authority, base_builder, issue, make_ca, private_key
 
 
@@ -40,13 +40,13 @@ def identity(ca: Authority) -> tuple[Path, Path]:
 
 def test_a_pair_of_files_makes_a_context(identity: tuple[Path, Path]) -> None:
     """A certificate and its key are all that a server needs."""
-    assert isinstance(server_context(*identity), SSL.Context)
-    assert isinstance(server_context(str(identity[0]), str(identity[1])), SSL.Context)
+    assert isinstance(server_tls([identity]), ServerTls)
+    assert isinstance(server_tls([(str(identity[0]), str(identity[1]))]), ServerTls)
 
 
 def test_forward_secrecy_and_authenticated_ciphers_only(identity: tuple[Path, Path]) -> None:
     """Mozilla's intermediate list: nothing weaker is offered."""
-    names = SSL.Connection(server_context(*identity), None).get_cipher_list()
+    names = server_tls([identity]).open(None).get_cipher_list()
     assert names[0] == "TLS_AES_128_GCM_SHA256"
     old = [name for name in names if not name.startswith(("TLS_", "ECDHE-"))]
     assert old == []
@@ -57,9 +57,9 @@ def test_a_missing_file_is_named(identity: tuple[Path, Path], tmp_path: Path) ->
     """The fault says which file cannot be read, and why."""
     missing = tmp_path / "missing.pem"
     with pytest.raises(TlsConfigurationError, match=rf"cannot read {missing}: No such file"):
-        server_context(missing, identity[1])
+        server_tls([(missing, identity[1])])
     with pytest.raises(TlsConfigurationError, match=rf"cannot read {missing}: No such file"):
-        server_context(identity[0], missing)
+        server_tls([(identity[0], missing)])
     with pytest.raises(TlsConfigurationError, match=rf"cannot read {missing}: No such file"):
         client_context(ca_file=missing)
 
@@ -69,9 +69,9 @@ def test_a_file_without_pem_is_named(identity: tuple[Path, Path], tmp_path: Path
     text = tmp_path / "readme.txt"
     text.write_text("not a certificate")
     with pytest.raises(TlsConfigurationError, match=rf"{text} holds no certificate.*BEGIN CERT"):
-        server_context(text, identity[1])
+        server_tls([(text, identity[1])])
     with pytest.raises(TlsConfigurationError, match=rf"{text} holds no private key.*PRIVATE KEY"):
-        server_context(identity[0], text)
+        server_tls([(identity[0], text)])
     with pytest.raises(TlsConfigurationError, match=rf"{text} holds no certificate"):
         client_context(ca_file=text)
 
@@ -80,14 +80,14 @@ def test_the_wrong_way_round(identity: tuple[Path, Path]) -> None:
     """A key in place of the certificate is a fault of that file."""
     cert, key = identity
     with pytest.raises(TlsConfigurationError, match=rf"{key} holds no certificate"):
-        server_context(key, cert)
+        server_tls([(key, cert)])
 
 
 def test_a_key_of_another_certificate(ca: Authority, identity: tuple[Path, Path]) -> None:
     """The fault names both files."""
     _, other_key = issue(ca, ["localhost"], key_number=1)
     with pytest.raises(TlsConfigurationError, match=rf"{other_key} does not belong.*{identity[0]}"):
-        server_context(identity[0], other_key)
+        server_tls([(identity[0], other_key)])
 
 
 def test_an_encrypted_key(identity: tuple[Path, Path], tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_an_encrypted_key(identity: tuple[Path, Path], tmp_path: Path) -> None:
     secret = BestAvailableEncryption(b"passphrase")
     encrypted.write_bytes(private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
     with pytest.raises(TlsConfigurationError, match=r"is encrypted.*openssl pkey"):
-        server_context(identity[0], encrypted)
+        server_tls([(identity[0], encrypted)])
 
 
 def test_a_client_certificate_needs_its_key(identity: tuple[Path, Path]) -> None:
@@ -137,6 +137,6 @@ def test_a_key_that_is_too_short(ca: Authority, tmp_path: Path) -> None:
     cert.write_bytes(certificate.public_bytes(Encoding.PEM))
     secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(TlsConfigurationError, match=rf"refuses {cert}: ee key too small") as caught:
-        server_context(cert, secret)
+        server_tls([(cert, secret)])
     assert caught.value.file == str(cert)
     assert "larger key" in caught.value.remedy
