@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -14,6 +14,8 @@ from a3s_gateway.errors import GatewayError, RemoteProtocolError
 from a3s_gateway.headers import Headers
 from a3s_gateway.http import Request, Response
 from a3s_gateway.protocol.http1.server import Http1Server
+from a3s_gateway.protocol.upgrade import WEBSOCKET
+from a3s_gateway.protocol.websocket import GOING_AWAY, GOING_AWAY_MASKED, Frames
 from a3s_gateway.transport.switching import close_sending
 
 from .client_connection import ClientConnection, Phase
@@ -55,6 +57,9 @@ class TunnelConnection(ClientConnection):
         self._request = request
         self._incoming: Body | None = request.body  # None once it has ended, or nobody wants it
         self._outgoing: Body | None = response.body  # None once it has ended
+        is_websocket = request.upgrade == WEBSOCKET
+        self._received = Frames() if is_websocket else None
+        self._sent = Frames() if is_websocket else None
 
     # -- the connection's life
 
@@ -99,10 +104,22 @@ class TunnelConnection(ClientConnection):
         """Go on: there is no further request to be judged."""
 
     def abort(self) -> None:
-        """End it because the gateway ends."""
+        """End it because the gateway ends: a WebSocket's sides are told, and have a moment."""
         exchange = self._request.exchange
         exchange.code = exchange.code or "SHUTTING_DOWN"
-        self.transport.abortConnection()
+        if self._phase is Phase.CLOSING or self._sent is None or self._received is None:
+            self.transport.abortConnection()
+            return
+        incoming, self._incoming = self._incoming, None
+        if self._outgoing is not None:
+            self._outgoing.pipe(_NOWHERE)
+            if self._sent.may_be_closed:
+                self.transport.write(GOING_AWAY)
+        if incoming is not None:
+            if self._received.may_be_closed:
+                incoming.feed(GOING_AWAY_MASKED)
+            incoming.end()
+        self._linger()
 
     def _expired(self) -> None:
         self.transport.abortConnection()
@@ -114,6 +131,8 @@ class TunnelConnection(ClientConnection):
         incoming = self._incoming
         if incoming is not None:
             self._request.exchange.bytes_in += len(data)
+            if self._received is not None:
+                self._received.follow(data)
             incoming.feed(data)
 
     def readConnectionLost(self) -> None:
@@ -139,6 +158,8 @@ class TunnelConnection(ClientConnection):
     def write(self, data: bytes) -> None:
         """Send the next bytes."""
         self._request.exchange.bytes_out += len(data)
+        if self._sent is not None:
+            self._sent.follow(data)
         self.transport.write(data)
 
     def finish(self, trailers: Headers) -> None:  # noqa: ARG002
@@ -184,3 +205,19 @@ class TunnelConnection(ClientConnection):
             self._phase = Phase.HANDLING
             self._timer.cancel()
             self._outgoing.resume()
+
+
+class _Nowhere:
+    """Takes what comes when it is too late to hand it on."""
+
+    def write(self, data: bytes) -> None:
+        """Drop it."""
+
+    def finish(self, trailers: Headers) -> None:
+        """Drop that as well."""
+
+    def fail(self, error: Exception) -> None:
+        """And that."""
+
+
+_NOWHERE: Final = _Nowhere()

@@ -1,4 +1,4 @@
-"""How a WebSocket opens (RFC 6455 §4)."""
+"""How a WebSocket opens, and where its frames end (RFC 6455)."""
 
 from __future__ import annotations
 
@@ -41,3 +41,77 @@ def check_handshake(method: str, headers: Headers) -> None:
     keys = headers.all("sec-websocket-key")
     if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
         raise RemoteProtocolError("Sec-WebSocket-Key is missing, malformed or repeated")
+
+
+GOING_AWAY: Final = b"\x88\x02\x03\xe9"  # a Close frame with code 1001 (RFC 6455 §5.2, §7.4.1)
+GOING_AWAY_MASKED: Final = b"\x88\x82\0\0\0\0\x03\xe9"  # as a client has to send it
+_CLOSE: Final = 8
+_MAX_FOLLOWED: Final = 8  # frames in one piece; more are not looked at, at some price each
+_LOST: Final = -1
+
+
+class Frames:
+    """
+    Follows the frames of one direction, to know whether another may be put behind them.
+
+    A piece of many small frames is not looked at; the next that is one whole frame shows
+    where frames begin again.
+    """
+
+    __slots__ = ("_head", "_is_closed", "_left")
+
+    def __init__(self) -> None:
+        self._left = 0  # bytes to come of the frame that has begun; `_LOST`: not known
+        self._head = b""  # of a frame whose length is not known yet
+        self._is_closed = False
+
+    @property
+    def may_be_closed(self) -> bool:
+        """Whether a Close frame may come next: none has come, and no frame is cut in two."""
+        return not (self._left or self._head or self._is_closed)
+
+    def follow(self, data: bytes) -> None:
+        """Take note of the next bytes."""
+        size = len(data)
+        if size > 5 and self._left <= 0 and not self._head:
+            length = data[1]
+            whole = length + 2 if length < 126 else length - 122  # with the mask, and its bit off
+            if whole == size and length not in _LONG and data[0] & 15 != _CLOSE:
+                self._left = 0
+                return
+        if self._left != _LOST:
+            self._follow(data)
+
+    def _follow(self, data: bytes) -> None:
+        data = self._head + data
+        at, end = self._left, len(data)
+        self._head = b""
+        for _ in range(_MAX_FOLLOWED):
+            if at >= end:
+                self._left = at - end
+                return
+            whole = _frame_size(data, at)
+            if whole == 0:
+                self._left = 0
+                self._head = data[at:]
+                return
+            self._is_closed = self._is_closed or data[at] & 15 == _CLOSE
+            at += whole
+        self._left = at - end if at >= end else _LOST
+
+
+_LONG: Final = (126, 127, 254, 255)  # as the second byte: the length follows
+
+
+def _frame_size(data: bytes, at: int) -> int:
+    """Return the size of the frame that begins there; 0 if its head is not all there."""
+    if len(data) < at + 2:
+        return 0
+    length = data[at + 1] & 127
+    head = 6 if data[at + 1] & 128 else 2
+    if length < 126:
+        return head + length
+    more = 2 if length == 126 else 8
+    if len(data) < at + 2 + more:
+        return 0
+    return head + more + int.from_bytes(data[at + 2 : at + 2 + more])

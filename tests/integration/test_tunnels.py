@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from zope.interface import directlyProvides
 
-from a3s_gateway.protocol.websocket import accept_of
+from a3s_gateway.protocol.websocket import GOING_AWAY, GOING_AWAY_MASKED, accept_of
 from tests.support import GET, OK, Backend, GatewayTestCase, Peer, eventually, gather, passed
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -290,6 +290,34 @@ class EndTests(TunnelTestCase):
         await self.all_is_over()
         (line,) = await self.logged()
         self.assertEqual((line["status"], line["code"]), (101, "TUNNEL_IDLE"))
+
+    async def test_a_drain_closes_with_1001_after_the_grace(self) -> None:
+        """Both sides read why, if no frame is cut in two; the client may answer."""
+        for piece, goodbye in ((b"\x82\x01x", True), (b"\x82\x05x", False)):
+            backend = await self.backend()
+            gateway = await self.gateway(backend.url, shutdown_timeout="300ms", logged=True)
+            client, peer = await self.opened(backend)
+            half_closing(client)
+            half_closing(peer)
+            client.send(b"\x82\x81\0\0\0\0x")
+            await peer.bytes(7)
+            peer.send(piece)
+            await client.bytes(3)
+            done = gateway.shutdown()
+            await passed(0.1)
+            client.send(b"\x82\x81\0\0\0\0y")
+            self.assertEqual(await peer.bytes(7), b"\x82\x81\0\0\0\0y")
+            self.assertEqual(await peer.bytes(13), GOING_AWAY_MASKED + b"<end>")
+            self.assertEqual(
+                await client.bytes(9 if goodbye else 5), (GOING_AWAY if goodbye else b"") + b"<end>"
+            )
+            client.send(GOING_AWAY_MASKED)
+            client.close()
+            peer.close()
+            await done
+            (line,) = await self.logged()
+            self.log.unlink()
+            self.assertEqual((line["status"], line["code"]), (101, "SHUTTING_DOWN"))
 
     async def test_a_slow_side_holds_the_other_back(self) -> None:
         """Memory stays bounded in both directions, and everything arrives."""
