@@ -16,6 +16,8 @@ from a3s_gateway.headers import EMPTY_HEADERS, Headers
 
 if TYPE_CHECKING:
     from attrs import frozen as event
+
+    from a3s_gateway.errors import RemoteProtocolError
 else:
     event = define  # as for the heads in http.py: frozen for the checker only
 
@@ -102,5 +104,57 @@ class End:
     stream: int = 0
 
 
+@event(eq=False)
+class Refused:
+    """A request came whole enough to be answered, but must not be served; `error` says why."""
+
+    error: RemoteProtocolError
+    stream: int
+
+
+@event(eq=False)
+class Reset:
+    """A stream ended before its time; `code` is HTTP/2's, `reason` says whose doing it was."""
+
+    stream: int
+    code: int
+    reason: str
+
+
+@event(eq=False)
+class WindowOpened:
+    """All that waited in a stream is on its way: more may be sent."""
+
+    stream: int
+
+
+@event(eq=False)
+class GoingAway:
+    """The peer begins no streams any more, or answers none above `last_stream`."""
+
+    last_stream: int
+    code: int
+
+
+@event(eq=False)
+class Closed:
+    """The connection is over by a fault of the peer's; what is to be sent tells it so."""
+
+    code: int
+    reason: str
+
+
 ServerEvent = Head | Data | End
 ClientEvent = ResponseHead | Informational | Data | End
+Http2Event = (
+    Head
+    | ResponseHead
+    | Informational
+    | Data
+    | End
+    | Refused
+    | Reset
+    | WindowOpened
+    | GoingAway
+    | Closed
+)

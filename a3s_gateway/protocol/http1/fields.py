@@ -12,7 +12,7 @@ CACHED_LINES: Final = 4096  # per generation; with 256 bytes a line, 2 MiB at th
 CACHED_LINE_SIZE: Final = 256  # bytes; longer ones seldom repeat
 
 # RFC 9110 §6.5.1: fields that frame, route, authenticate or describe cannot come late.
-_NOT_IN_TRAILERS: Final = frozenset(
+NOT_IN_TRAILERS: Final = frozenset(
     {
         "authorization", "cache-control", "content-encoding", "content-range", "content-type",
         "cookie", "max-forwards", "proxy-authenticate", "set-cookie", "trailer",
@@ -75,7 +75,7 @@ def has_bare_line_end(data: bytes) -> bool:
 def trailers(lines: list[bytes]) -> Headers:
     """Parse trailer fields; those that may not come so late are left out."""
     fields = [header(line) for line in lines]
-    return Headers(f for f in fields if f.kind == PLAIN and f.name not in _NOT_IN_TRAILERS)
+    return Headers(f for f in fields if f.kind == PLAIN and f.name not in NOT_IN_TRAILERS)
 
 
 def connection_options(values: list[str]) -> list[str]:

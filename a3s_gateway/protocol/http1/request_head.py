@@ -39,7 +39,7 @@ _PLAIN_LINE: Final = re.compile(
     rb"(GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) "
     rb"(/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*+)(?:\?([\x21\x22\x24-\x7e\x80-\xff]*+))? HTTP/1\.1\r\n"
 )
-_SANE_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+SANE_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 # What a request line has beside its target; the rest of that is for the method.
 LINE_WITHOUT_TARGET: Final = 64  # bytes
@@ -180,7 +180,7 @@ class RequestHeadParser:
         if known is not None and version == 11 and wire.startswith(before, at):
             if after:
                 request_id = wire[at + len(before) : -len(after)]
-                if wire.endswith(after) and _SANE_REQUEST_ID.fullmatch(request_id):
+                if wire.endswith(after) and SANE_REQUEST_ID.fullmatch(request_id):
                     return known, request_id.decode("ascii")
             elif len(wire) - at == len(before):
                 return known, ""
@@ -195,7 +195,7 @@ class RequestHeadParser:
         if start >= 0:
             end = block.find(b"\r\n", start + 16)
             request_id = block[start + 16 : end]
-            if _SANE_REQUEST_ID.fullmatch(request_id):
+            if SANE_REQUEST_ID.fullmatch(request_id):
                 before, after = block[: start + 16], block[end:]
                 block = block[:start] + after
             else:
@@ -289,7 +289,7 @@ def _judge(
         plain = [header for header in plain if header.name not in options]
         forwarded = [pair for pair in forwarded if pair[0] not in options]
     if found.te.lower() == "trailers":
-        plain.append(_TE_TRAILERS)
+        plain.append(TE_TRAILERS)
     request_id = found.request_ids[0] if len(found.request_ids) == 1 else ""
     upgrade = _upgrade(found, version, length) if found.upgrades else ""
     return Fields(
@@ -298,7 +298,7 @@ def _judge(
         host,
         length,
         tuple(forwarded),
-        request_id if _SANE_REQUEST_ID.fullmatch(request_id.encode("latin-1")) else "",
+        request_id if SANE_REQUEST_ID.fullmatch(request_id.encode("latin-1")) else "",
         found.expects_continue and version == 11 and length != 0,
         keep_alive,
         upgrade,
@@ -318,7 +318,7 @@ def _upgrade(found: _Special, version: int, length: int) -> str:
     return ""
 
 
-_TE_TRAILERS: Final = Header.of("TE", "trailers")
+TE_TRAILERS: Final = Header.of("TE", "trailers")
 
 
 def _body_length(lengths: list[str], codings: list[str], version: int) -> int:
