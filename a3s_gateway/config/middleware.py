@@ -15,9 +15,22 @@ from a3s_gateway.plugin import Plugin
 
 @frozen(kw_only=True)
 class Settings(Section):
-    """What the config class of a middleware derives from; `protocol` says where it may stand."""
+    """
+    What the config class of a middleware derives from.
+
+    Attributes:
+        protocol: Where it may stand.
+        rewrites_bodies: Whether it changes the bodies of answers.
+
+    """
 
     protocol: ClassVar[Literal["http", "tcp"]] = "http"
+    rewrites_bodies: ClassVar[bool] = False
+
+    @property
+    def needs(self) -> str:
+        """The type of a middleware that has to come before this one; empty for none."""
+        return ""
 
 
 @frozen(kw_only=True)

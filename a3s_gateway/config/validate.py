@@ -13,6 +13,7 @@ from a3s_gateway.config.admin import AdminConfig
 from a3s_gateway.config.balancing import LoadBalancerConfig
 from a3s_gateway.config.entrypoint import EntrypointConfig
 from a3s_gateway.config.middleware import MiddlewareConfig, Settings
+from a3s_gateway.config.orders import check_order
 from a3s_gateway.config.provider import ProvidersConfig
 from a3s_gateway.config.router import INTERNAL_SERVICES, RouterConfig
 from a3s_gateway.config.rules import check_rule, protocol_of
@@ -240,6 +241,9 @@ def _middlewares(router: RouterConfig, protocol: str, model: Model) -> Iterator[
                 f' "{middleware.type}" is for {serves}'
             )
             yield Diagnostic(router.span_of("middlewares", index), message)
+            return
+    if all(name in model.middlewares for name in router.middlewares):
+        yield from check_order(router, [model.middlewares[name] for name in router.middlewares])
 
 
 def _servers(router: RouterConfig, protocol: str, model: Model) -> Iterator[Diagnostic]:
