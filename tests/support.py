@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from a3s_gateway import Gateway, GatewayConfig
+from a3s_gateway.protocol.websocket import accept_of
 from a3s_gateway.proxy.http import HttpOrigin
 from a3s_gateway.proxy.pool import Pool
 
@@ -29,6 +30,20 @@ T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds; a test that has to wait so long has failed
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+# A WebSocket's opening, and the answer to it.
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+OPENING = (
+    b"GET /chat?room=1 HTTP/1.1\r\nHost: chat.test\r\nUpgrade: websocket\r\n"
+    b"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: %b\r\nSec-WebSocket-Version: 13\r\n"
+    b"Origin: http://chat.test\r\nCookie: a=1; b=2\r\nAuthorization: Bearer t\r\n"
+    b"Sec-WebSocket-Protocol: soap, wamp\r\n"
+    b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+) % KEY.encode()
+SWITCHED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %b\r\nSec-WebSocket-Protocol: wamp\r\n"
+    b"Sec-WebSocket-Extensions: permessage-deflate\r\nSet-Cookie: c=3\r\n\r\n"
+) % accept_of(KEY).encode()
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -442,6 +457,16 @@ class GatewayTestCase(TestCase):
         peer = await clients.made
         self.everyone.append(peer)
         return peer
+
+    async def websocket(self, backend: Backend, path: bytes = b"/chat") -> tuple[Peer, Peer]:
+        """Open a WebSocket; returns the client's and the backend's end."""
+        client = await self.client()
+        client.send(OPENING.replace(b"/chat", path))
+        peer = await backend.accept()
+        await peer.head()
+        peer.send(SWITCHED)
+        assert (await client.head()).status == 101
+        return client, peer
 
     async def exchange(self, *pieces: bytes) -> Answer:
         """Send on a connection of its own and take one response."""

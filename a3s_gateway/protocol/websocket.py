@@ -73,10 +73,15 @@ class Frames:
     def follow(self, data: bytes) -> None:
         """Take note of the next bytes."""
         size = len(data)
-        if size > 5 and self._left <= 0 and not self._head:
+        if size > 3 and self._left <= 0 and not self._head and data[0] & 15 != _CLOSE:
             length = data[1]
-            whole = length + 2 if length < 126 else length - 122  # with the mask, and its bit off
-            if whole == size and length not in _LONG and data[0] & 15 != _CLOSE:
+            if length < 126:
+                whole = length + 2
+            elif length & 127 == 126:
+                whole = (data[2] << 8) + data[3] + (8 if length & 128 else 4)
+            else:
+                whole = length - 122  # without the mask's bit, with the mask; or it is longer
+            if whole == size and length & 127 != 127:
                 self._left = 0
                 return
         if self._left != _LOST:
@@ -98,9 +103,6 @@ class Frames:
             self._is_closed = self._is_closed or data[at] & 15 == _CLOSE
             at += whole
         self._left = at - end if at >= end else _LOST
-
-
-_LONG: Final = (126, 127, 254, 255)  # as the second byte: the length follows
 
 
 def _frame_size(data: bytes, at: int) -> int:

@@ -11,6 +11,7 @@ from a3s_gateway.http import Request, Response
 
 from .connection import StaleConnectionError, UpstreamConnection
 from .pool import Pool
+from .streams import unbuffered
 
 if TYPE_CHECKING:
     from a3s_gateway.transport.timers import Timers
@@ -76,7 +77,7 @@ class HttpOrigin:
             else:
                 if self.total_timeout is not None:
                     self._limit(response, connection, self.total_timeout)
-                return response
+                return response if response.body.is_complete else unbuffered(response)
 
     def _limit(self, response: Response, connection: UpstreamConnection, seconds: float) -> None:
         if response.body.is_complete:

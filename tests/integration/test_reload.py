@@ -593,7 +593,7 @@ class UnderLoadTests(ReloadTestCase):
     timeout = 120  # type: ignore[assignment]
 
     async def test_no_request_fails_and_nothing_is_cut_off(self) -> None:
-        """Clients without pause, a stream, an upload and a download do not notice any of it."""
+        """Clients without pause, streams, a WebSocket and slow bodies do not notice any of it."""
         fast, slow = await self.backend(OK), await self.backend()
         more = (
             'routers "slow" { rule = "PathPrefix(`/slow`)"\n service = "slow" }\n'
@@ -614,6 +614,7 @@ class UnderLoadTests(ReloadTestCase):
         await giver.head()
         giver.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
         await download.head()
+        talk, talker = await self.websocket(slow, b"/slow/chat")
 
         load = [Load(await self.client()) for _ in range(8)]
         runs = [Deferred.fromCoroutine(each.run()) for each in load]
@@ -633,10 +634,15 @@ class UnderLoadTests(ReloadTestCase):
             upload.send(b"0123456789")
             giver.send(bytes(10000))
             self.assertEqual(await stream.chunk(), b"abc")
+            talk.send(b"\x82\x82\0\0\0\0hi")
+            self.assertEqual(await talker.bytes(8), b"\x82\x82\0\0\0\0hi")
+            talker.send(b"\x82\x03you")
+            self.assertEqual(await talk.bytes(5), b"\x82\x03you")
         for each in load:
             each.is_over = True
         for run in runs:
             await run
+        self.assertEqual((talk.end, talker.end), ("", ""))
         events.send(b"0\r\n\r\n")
         self.assertEqual(await stream.chunked(), (b"", []))
         self.assertEqual(await taker.bytes(1000), b"0123456789" * 100)
@@ -649,22 +655,48 @@ class UnderLoadTests(ReloadTestCase):
         self.assertEqual(self.gateways[-1].facts().reloads.failed, 0)
 
     async def test_a_load_generator_sees_no_error_either(self) -> None:
-        """With connections that are kept for the whole of it, and as many requests as go in."""
+        """Nor do a WebSocket, a stream of events and a slow upload that last all the while."""
         wrk = shutil.which("wrk")
         if wrk is None:
             raise SkipTest("wrk is not installed")
-        backend = await self.backend(OK)
-        gateway = await self.begin(backend.url)
+        backend, slow = await self.backend(OK), await self.backend()
+        more = (
+            'routers "slow" { rule = "PathPrefix(`/slow`)"\n service = "slow" }\n'
+            f'services "slow" {{ load_balancer {{ servers {{ url = "{slow.url}" }} }} }}\n'
+        )
+        gateway = await self.begin(backend.url, more=more)
         number = gateway.addresses()["web"].port
         url = f"http://127.0.0.1:{number}/"
+        stream, upload = await gather(self.client(), self.client())
+        talk, talker = await self.websocket(slow, b"/slow/chat")
+        stream.send(b"GET /slow/stream HTTP/1.1\r\nHost: a\r\n\r\n")
+        events = await slow.accept()
+        await events.head()
+        events.send(STREAM)
+        await stream.head()
+        upload.send(b"POST /slow/up HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+        taker = await slow.accept()
+        await taker.head()
         said = getProcessOutput(wrk, ["-t1", "-c16", "-d5s", url], reactor=reactor)
         for number in range(100):
-            await self.reload(backend.url, balancing=f'request_timeout = "{10 + number % 2}s"')
+            balancing = f'request_timeout = "{10 + number % 2}s"'
+            await self.reload(backend.url, balancing=balancing, more=more)
+            talk.send(b"\x82\x82\0\0\0\0hi")
+            self.assertEqual(await talker.bytes(8), b"\x82\x82\0\0\0\0hi")
+            talker.send(b"\x82\x03you")
+            self.assertEqual(await talk.bytes(5), b"\x82\x03you")
+            events.send(b"3\r\nabc\r\n")
+            self.assertEqual(await stream.chunk(), b"abc")
+            upload.send(b"0123456789")
             await passed(0.02)
         words = (await said).decode()
         self.assertIn("requests in", words)
         self.assertNotIn("Socket errors", words)
         self.assertNotIn("Non-2xx", words)
+        self.assertEqual(await taker.bytes(1000), b"0123456789" * 100)
+        taker.send(OK)
+        self.assertEqual((await upload.response()).status, 200)
+        self.assertEqual([each.end for each in (talk, talker, stream, events)], [""] * 4)
         self.assertEqual(gateway.facts().reloads.succeeded, 100)
 
 

@@ -9,21 +9,18 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from zope.interface import directlyProvides
 
 from a3s_gateway.protocol.websocket import GOING_AWAY, GOING_AWAY_MASKED, accept_of
-from tests.support import GET, OK, Backend, GatewayTestCase, Peer, eventually, gather, passed
-
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-OPENING = (
-    b"GET /chat?room=1 HTTP/1.1\r\nHost: chat.test\r\nUpgrade: websocket\r\n"
-    b"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: %b\r\nSec-WebSocket-Version: 13\r\n"
-    b"Origin: http://chat.test\r\nCookie: a=1; b=2\r\nAuthorization: Bearer t\r\n"
-    b"Sec-WebSocket-Protocol: soap, wamp\r\n"
-    b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
-) % KEY.encode()
-SWITCHED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: %b\r\nSec-WebSocket-Protocol: wamp\r\n"
-    b"Sec-WebSocket-Extensions: permessage-deflate\r\nSet-Cookie: c=3\r\n\r\n"
-) % accept_of(KEY).encode()
+from tests.support import (
+    GET,
+    KEY,
+    OK,
+    OPENING,
+    SWITCHED,
+    GatewayTestCase,
+    Peer,
+    eventually,
+    gather,
+    passed,
+)
 
 
 def half_closing(peer: Peer) -> Peer:
@@ -36,16 +33,6 @@ def half_closing(peer: Peer) -> Peer:
 
 class TunnelTestCase(GatewayTestCase):
     """Opens tunnels through a gateway with one backend."""
-
-    async def opened(self, backend: Backend) -> tuple[Peer, Peer]:
-        """Return the client's and the backend's end of a tunnel."""
-        client = await self.client()
-        client.send(OPENING)
-        peer = await backend.accept()
-        await peer.head()
-        peer.send(SWITCHED)
-        self.assertEqual((await client.head()).status, 101)
-        return client, peer
 
     async def all_is_over(self) -> None:
         """Wait until nothing is left of any exchange."""
@@ -240,7 +227,7 @@ class EndTests(TunnelTestCase):
         for closes in ("client",) if self.stock else ("client", "backend"):
             backend = await self.backend()
             await self.gateway(backend.url, logged=True)
-            client, peer = await self.opened(backend)
+            client, peer = await self.websocket(backend)
             first, other = (client, peer) if closes == "client" else (peer, client)
             half_closing(first)
             half_closing(other)
@@ -260,7 +247,7 @@ class EndTests(TunnelTestCase):
         for breaks, code in (("client", "CLIENT_GONE"), ("backend", "UPSTREAM_RESET")):
             backend = await self.backend()
             await self.gateway(backend.url, logged=True)
-            client, peer = await self.opened(backend)
+            client, peer = await self.websocket(backend)
             client.send(b"12345")
             await peer.bytes(5)
             peer.send(b"123")
@@ -278,7 +265,7 @@ class EndTests(TunnelTestCase):
         """Either direction keeps it alive; when neither does, both are closed in good order."""
         backend = await self.backend()
         await self.gateway(backend.url, balancing='stream_idle_timeout = "300ms"', logged=True)
-        client, peer = await self.opened(backend)
+        client, peer = await self.websocket(backend)
         for _ in range(4):
             await passed(0.1)
             client.send(b"x")
@@ -296,7 +283,7 @@ class EndTests(TunnelTestCase):
         for piece, goodbye in ((b"\x82\x01x", True), (b"\x82\x05x", False)):
             backend = await self.backend()
             gateway = await self.gateway(backend.url, shutdown_timeout="300ms", logged=True)
-            client, peer = await self.opened(backend)
+            client, peer = await self.websocket(backend)
             half_closing(client)
             half_closing(peer)
             client.send(b"\x82\x81\0\0\0\0x")
@@ -323,7 +310,7 @@ class EndTests(TunnelTestCase):
         """Memory stays bounded in both directions, and everything arrives."""
         backend = await self.backend()
         await self.gateway(backend.url)
-        client, peer = await self.opened(backend)
+        client, peer = await self.websocket(backend)
         much = bytes(8_000_000)
         client.stop_reading()
         peer.stop_reading()
