@@ -137,6 +137,13 @@ FAULTS: Final = {
             "Only in logs and metrics: the client went away before it had the whole answer.",
         ),
         Fault(
+            "SESSION_EVICTED",
+            503,
+            "Session evicted",
+            "Only in logs and metrics: `udp_max_sessions` of the entrypoint was reached, and this "
+            "session had been silent for longest.",
+        ),
+        Fault(
             "SHUTTING_DOWN",
             503,
             "Gateway is shutting down",

@@ -39,7 +39,8 @@ class Exchange:
     One request with its answer: the one mutable thing that travels with it.
 
     The entrypoint opens it and closes it once, when the last byte is written or the
-    stream is reset. Times are monotonic seconds; `first_byte_at` is 0 until there is one.
+    stream is reset. `protocol` is what was spoken where there are no requests.
+    Times are monotonic seconds; `first_byte_at` is 0 until there is one.
     `inform` sends the client an interim response (1xx). `step` is the middleware that has
     the request since `step_at`, None once it has passed them all.
     """
@@ -51,6 +52,7 @@ class Exchange:
     attempts: int = 0
     status: int = 0
     code: str = ""
+    protocol: str = ""
     bytes_in: int = 0
     bytes_out: int = 0
     first_byte_at: float = 0.0

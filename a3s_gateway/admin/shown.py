@@ -9,6 +9,7 @@ from typing import Protocol
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.router import RouterConfig
 from a3s_gateway.config.schema import Json
+from a3s_gateway.datagrams import UdpRoute
 from a3s_gateway.dataplane import Route
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.router.table import Entry
@@ -56,9 +57,9 @@ class Shown(Protocol):
 
 def routes(config: GatewayConfig, snapshot: Snapshot) -> Iterator[dict[str, Json]]:
     """Describe the routers in the order in which they are tried."""
-    entries: dict[str, Entry[Route]] = {}
+    entries: dict[str, Entry[Route] | Entry[UdpRoute]] = {}
     for resource in snapshot.resources.values():
-        entries |= {entry.name: entry for entry in resource.routes.entries()}
+        entries.update((entry.name, entry) for entry in resource.routes.entries())
     for entry in sorted(entries.values(), key=lambda entry: entry.order):
         router = config.routers.get(entry.name)
         if router is not None:

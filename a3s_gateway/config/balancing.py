@@ -196,5 +196,7 @@ class LoadBalancerConfig(Section):
         """Somebody must be able to answer, and those that are probed must be able to notice."""
         if self.servers and not any(server.weight for server in self.servers):
             yield Mistake("servers", "every server has weight 0, so none would get a request")
-        if self.health_check and any(server.url.scheme == "udp" for server in self.servers):
-            yield Mistake("health_check", "servers by UDP cannot be probed")
+        check = self.health_check
+        if check and check.port is None and any(s.url.scheme == "udp" for s in self.servers):
+            hint = "probe a port of theirs that speaks TCP or HTTP: port = 8080"
+            yield Mistake("health_check", "servers by UDP cannot be probed", hint)

@@ -158,11 +158,20 @@ class EntrypointConfig(Section):
         NETWORK,
         'Who may connect, for `protocol = "tcp"`; empty: everybody.',
     )
+    allowed_ips: tuple[Network, ...] = keys(
+        NETWORK,
+        'Who may send, for `protocol = "udp"`; empty: everybody.',
+    )
     udp_session_timeout_secs: float = key(
-        duration(0.001), 'Idle time that ends a session, for `protocol = "udp"`.', default=30.0
+        duration(0.001),
+        'Silence of both sides that ends a session, for `protocol = "udp"`.',
+        default=30.0,
     )
     udp_max_sessions: int = key(
-        integer(1), 'Sessions at the same time, for `protocol = "udp"`.', default=10_000
+        integer(1),
+        'Sessions at the same time, for `protocol = "udp"`; '
+        "one more ends the one that was silent for longest.",
+        default=10_000,
     )
     trusted_proxies: tuple[Network, ...] = keys(
         NETWORK,
@@ -188,6 +197,7 @@ _FOR_PROTOCOL = {
     "tls": ("http", "tcp"),
     "max_connections": ("http", "tcp"),
     "tcp_allowed_ips": ("tcp",),
+    "allowed_ips": ("udp",),
     "udp_session_timeout_secs": ("udp",),
     "udp_max_sessions": ("udp",),
     "trusted_proxies": ("http",),
@@ -195,6 +205,7 @@ _FOR_PROTOCOL = {
     "timeouts": ("http", "tcp"),
 }
 _INSTEAD = {
-    "tcp_allowed_ips": 'for HTTP use a middleware of type "ip-allow"',
+    "allowed_ips": 'for TCP use "tcp_allowed_ips", for HTTP a middleware of type "ip-allow"',
+    "tcp_allowed_ips": 'for UDP use "allowed_ips", for HTTP a middleware of type "ip-allow"',
     "max_connections": 'for UDP use "udp_max_sessions"',
 }

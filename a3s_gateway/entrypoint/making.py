@@ -7,13 +7,18 @@ from typing import Any, Final, Protocol
 
 from a3s_gateway.config.entrypoint import EntrypointConfig, LimitsConfig
 from a3s_gateway.protocol.http1.request_head import Limits
+from a3s_gateway.service.udp_sessions import SessionTable
 from a3s_gateway.transport.timers import timers_for
 from a3s_gateway.transport.tls_server import ServerTls
+from a3s_gateway.transport.watch import watch_for
 
 from .http_service import HttpFactory
 from .listener import Listener
 from .stream_service import LateEndpoint, StreamEntrypoint, stream_endpoint
 from .trust import trust_in
+from .udp_clients import UdpClients
+from .udp_service import UdpEntrypoint
+from .udp_session import UdpSession
 
 
 class Maker(Protocol):
@@ -53,7 +58,25 @@ def http_listener(
     return StreamEntrypoint(reactor, entrypoint, endpoint, factory, tls)
 
 
-MAKERS: Final[Mapping[str, Maker]] = {"http": http_listener}
+def udp_listener(
+    reactor: Any,
+    entrypoint: EntrypointConfig,
+    resource: Any,
+    *,
+    tls: ServerTls | None,  # noqa: ARG001 - the model refuses it here
+    stock: bool,
+) -> Listener:
+    """Make the listener of an entrypoint for datagrams; see `listener_for`."""
+    table: SessionTable[UdpSession] = SessionTable(
+        entrypoint.udp_session_timeout_secs, entrypoint.udp_max_sessions
+    )
+    allowed = entrypoint.allowed_ips
+    is_allowed = trust_in(allowed) if allowed else _everybody
+    clients = UdpClients(entrypoint.name, resource, table, is_allowed, timers_for(reactor))
+    return UdpEntrypoint(watch_for(reactor, stock=stock), entrypoint, clients)
+
+
+MAKERS: Final[Mapping[str, Maker]] = {"http": http_listener, "udp": udp_listener}
 
 
 def listener_for(
@@ -76,6 +99,10 @@ def listener_for(
 
     """
     return MAKERS[entrypoint.protocol](reactor, entrypoint, resource, tls=tls, stock=stock)
+
+
+def _everybody(_address: str) -> bool:
+    return True
 
 
 def _limits(config: LimitsConfig) -> Limits:

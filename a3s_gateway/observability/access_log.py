@@ -136,7 +136,9 @@ def _trace(headers: Headers) -> str:
     return f'"{trace_id}"' if trace_id is not None else "null"
 
 
-def _without_head(value: str) -> str:
+def _without_head(name: str, value: str) -> str:
+    if name == "protocol":
+        return "{quoted[exchange.protocol]}"
     return "null" if re.search(r"\brequest\b", value) else value
 
 
@@ -150,7 +152,7 @@ def _json_line(names: Sequence[str]) -> Line:
     if unknown:
         raise ValueError(f"unknown field of the access log: {unknown[0]}")
     with_head = ",".join(f'"{name}":{FIELDS[name]}' for name in names)
-    headless = ",".join(f'"{name}":{_without_head(FIELDS[name])}' for name in names)
+    headless = ",".join(f'"{name}":{_without_head(name, FIELDS[name])}' for name in names)
     source = (
         "lambda request, exchange, now, duration: "
         f"f'''{{{{{with_head}}}}}''' if request is not None else f'''{{{{{headless}}}}}'''"

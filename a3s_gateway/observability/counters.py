@@ -146,6 +146,33 @@ class Invocations:
         self.duration.observe(seconds)
 
 
+# Why a datagram goes no further; docs/udp.md explains each.
+DROPS: Final = (
+    "congested", "denied", "no_backend", "no_route", "too_large", "unreachable", "waiting",
+)  # fmt: skip
+
+
+@define(eq=False)
+class DatagramCounters:
+    """
+    What came and went at one UDP entrypoint.
+
+    Attributes:
+        datagrams_in: From clients, whatever became of them.
+        datagrams_out: To clients.
+        bytes_in: Bytes of the former.
+        bytes_out: Bytes of the latter.
+        dropped: Datagrams in either direction that went no further, by one of `DROPS`.
+
+    """
+
+    datagrams_in: int = field(default=0, init=False)
+    datagrams_out: int = field(default=0, init=False)
+    bytes_in: int = field(default=0, init=False)
+    bytes_out: int = field(default=0, init=False)
+    dropped: dict[str, int] = field(factory=lambda: dict.fromkeys(DROPS, 0), init=False)
+
+
 @define(eq=False)
 class Ledger:
     """

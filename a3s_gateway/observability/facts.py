@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
-from a3s_gateway.observability.counters import Invocations, Ledger, RouteCounters
+from a3s_gateway.observability.counters import DatagramCounters, Invocations, Ledger, RouteCounters
 from a3s_gateway.service.backend import Backend
 
 
@@ -75,6 +75,7 @@ class Facts:
         pools: The connections to each backend.
         invocations: How often each middleware was asked.
         connections: Clients connected to each entrypoint.
+        datagrams: What came and went at each UDP entrypoint.
         unrouted: What no route took, by entrypoint, those that are gone included.
         ledger: What all routes have counted, those that are gone included; settled.
         reloads: What became of them.
@@ -89,6 +90,7 @@ class Facts:
     pools: Mapping[Backend, Connections] = field(factory=dict)
     invocations: Mapping[str, Invocations] = field(factory=dict)
     connections: Mapping[str, int] = field(factory=dict)
+    datagrams: Mapping[str, DatagramCounters] = field(factory=dict)
     unrouted: Mapping[str, RouteCounters] = field(factory=dict)
     ledger: Ledger = field(factory=Ledger)
     reloads: Outcomes

@@ -116,6 +116,21 @@ def _unrouted(facts: Facts) -> Iterator[Series]:
             yield (name,), counters.requests
 
 
+def _by_direction(unit: str) -> Callable[[Facts], Iterable[Series]]:
+    def read(facts: Facts) -> Iterator[Series]:
+        for direction in ("in", "out"):
+            for name, counters in facts.datagrams.items():
+                yield (direction, name), getattr(counters, f"{unit}_{direction}")
+
+    return read
+
+
+def _by_reason(facts: Facts) -> Iterator[Series]:
+    for name, counters in facts.datagrams.items():
+        for reason, count in counters.dropped.items():
+            yield (name, reason), count
+
+
 def _by_outcome(facts: Facts) -> Iterator[Series]:
     yield ("failure",), facts.reloads.failed
     yield ("success",), facts.reloads.succeeded
@@ -140,10 +155,19 @@ COUNTS: Final = (
     Family("gateway_active_connections", "gauge", "Current active connections of clients.", (),
            _one(lambda f: sum(f.connections.values()))),
     Family("gateway_entrypoint_connections", "gauge",
-           "Current connections of clients per entrypoint.", ("entrypoint",),
+           "Current connections of clients per entrypoint; where UDP is spoken, sessions.",
+           ("entrypoint",),
            lambda facts: (((name,), count) for name, count in facts.connections.items())),
     Family("gateway_entrypoint_unrouted_requests_total", "counter",
            "Requests that no router took, per entrypoint.", ("entrypoint",), _unrouted),
+    Family("gateway_udp_datagrams_total", "counter",
+           "Datagrams from clients (in) and to them (out), per UDP entrypoint.",
+           ("direction", "entrypoint"), _by_direction("datagrams")),
+    Family("gateway_udp_bytes_total", "counter", "Bytes of these datagrams.",
+           ("direction", "entrypoint"), _by_direction("bytes")),
+    Family("gateway_udp_dropped_datagrams_total", "counter",
+           "Datagrams that went no further, in either direction, by reason: see udp.md.",
+           ("entrypoint", "reason"), _by_reason),
     Family("gateway_router_requests_total", "counter", "Requests per router.", ("router",),
            _by_router(lambda c: c.requests)),
     Family("gateway_router_errors_total", "counter", "Error responses (4xx and 5xx) per router.",

@@ -131,6 +131,7 @@ class Observing(MultiService):
             pools=snapshot.pools if snapshot else {},
             invocations=snapshot.invocations if snapshot else {},
             connections=connections,
+            datagrams=snapshot.datagrams if snapshot else {},
             unrouted={name: each.unrouted for name, each in self._observers.items()},
             ledger=self.ledger,
             reloads=reloads,

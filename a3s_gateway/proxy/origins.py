@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any, Final, cast
 
 from attrs import define, evolve, field
@@ -13,12 +14,15 @@ from a3s_gateway.config.address import ServerUrl
 from a3s_gateway.config.balancing import HealthCheckConfig, LoadBalancerConfig, PoolConfig
 from a3s_gateway.transport.endpoints import client_endpoint, unix_client_endpoint
 from a3s_gateway.transport.timers import Timers, timers_for
+from a3s_gateway.transport.watch import watch_for
 
 from .connection import UpstreamConnection
 from .http import HttpOrigin
+from .names import ServerAddresses
 from .pool import Pool
 from .probe import ConnectProbe, HttpProbe
 from .tls import ClientContexts
+from .udp import UdpOrigin
 
 _TLS: Final = ("https", "wss")
 
@@ -63,6 +67,18 @@ class Origins:
             service.stream_total_timeout,
         )
 
+    def udp_origin(self, url: ServerUrl, service: LoadBalancerConfig) -> UdpOrigin:
+        """Make the origin of one server that datagrams go to."""
+        addresses = ServerAddresses(
+            url.host,
+            url.port,
+            self.reactor.nameResolver,
+            self.timers,
+            service.connect_timeout,
+            monotonic,
+        )
+        return UdpOrigin(watch_for(self.reactor, stock=self.stock), addresses)
+
     def probe(
         self, url: ServerUrl, service: LoadBalancerConfig, check: HealthCheckConfig
     ) -> ConnectProbe | HttpProbe:
@@ -74,6 +90,8 @@ class Origins:
 
         """
         where = url if check.port is None else evolve(url, port=check.port)
+        if check.port is not None and not url.is_http:
+            where = evolve(where, scheme="http")  # what it speaks elsewhere is not what is asked
         as_patient = evolve(
             service,
             connect_timeout=check.timeout,
@@ -82,7 +100,7 @@ class Origins:
             stream_total_timeout=check.timeout,
             pool=PoolConfig(max_idle_connections=0),
         )
-        if check.path is None or not url.is_http:
+        if check.path is None or not where.is_http:
             return ConnectProbe(self._endpoint(where, as_patient))
         return HttpProbe(self.origin(where, as_patient), check, check.path)
 

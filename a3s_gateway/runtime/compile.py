@@ -30,6 +30,7 @@ from a3s_gateway.config.observability import TracingConfig
 from a3s_gateway.config.router import RouterConfig
 from a3s_gateway.config.schema import hashable
 from a3s_gateway.config.service import ServiceConfig
+from a3s_gateway.datagrams import UdpResource, UdpRoute
 from a3s_gateway.dataplane import (
     EntrypointResource,
     Observer,
@@ -43,27 +44,28 @@ from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.http import Handler, Middleware
 from a3s_gateway.middleware import PLUGINS
-from a3s_gateway.observability.counters import Invocations, Ledger
+from a3s_gateway.observability.counters import DatagramCounters, Invocations, Ledger
 from a3s_gateway.observability.facts import Connections
 from a3s_gateway.observability.tracer import Span, Tracer
 from a3s_gateway.proxy.internal import INTERNAL, Wall
-from a3s_gateway.router.expression import rule_length
-from a3s_gateway.router.rule import parse
-from a3s_gateway.router.table import Entry, RouteTable
+from a3s_gateway.router.table import RouteTable
 from a3s_gateway.runtime.chain import chain
 from a3s_gateway.runtime.generation import Generation
+from a3s_gateway.runtime.group import Group, Server, entry
 from a3s_gateway.runtime.guard import Complain, Guard
 from a3s_gateway.runtime.reload import finish
+from a3s_gateway.runtime.udp import UdpCompiler, UdpOriginMaker, is_udp
 from a3s_gateway.service.backend import Backend, Watch
 from a3s_gateway.service.balancer import balancer_for
 from a3s_gateway.service.health import Probe
 from a3s_gateway.service.outliers import Outliers
 
+Resource = EntrypointResource | UdpResource
 T = TypeVar("T")
 V = TypeVar("V")
 
 
-class OriginMaker(Protocol):
+class OriginMaker(UdpOriginMaker, Protocol):
     """Who knows how to connect to a server: `proxy/origins.py`."""
 
     def origin(self, url: ServerUrl, service: LoadBalancerConfig) -> Origin:
@@ -87,7 +89,7 @@ class Snapshot:
 
     Attributes:
         generation: Its life.
-        resources: What answers on each HTTP entrypoint, by name.
+        resources: What answers on each entrypoint, by name.
         routes: Every router, compiled, by name.
         services: The backends of each service, by name.
         pools: The connections to each backend.
@@ -97,12 +99,18 @@ class Snapshot:
     """
 
     generation: Generation
-    resources: Mapping[str, EntrypointResource]
-    routes: Mapping[str, Route]
+    resources: Mapping[str, Resource]
+    routes: Mapping[str, Route | UdpRoute]
     services: Mapping[str, tuple[Backend, ...]]
     pools: Mapping[Backend, Connections]
     health: tuple[Outliers, ...]
     invocations: Mapping[str, Invocations]
+
+    @property
+    def datagrams(self) -> dict[str, DatagramCounters]:
+        """What came and went at each UDP entrypoint, by name."""
+        resources = self.resources.items()
+        return {name: each.counters for name, each in resources if isinstance(each, UdpResource)}
 
 
 @define(eq=False)
@@ -136,46 +144,49 @@ class Compiler:
     ) -> Generator[None, None, Snapshot]:
         """Do what `compile` does, and yield wherever traffic may have its turn."""
         # 1  A service is a balancer over its servers; all its routers share it.
-        upstreams = yield from _each(
-            config.services, lambda service: self._upstream(service, generation)
+        groups = yield from _each(config.services, lambda service: self._group(service, generation))
+        services = yield from _each(
+            {name: group for name, group in groups.items() if group.speaks_http},
+            lambda group: self._upstream(group, generation),
         )
-        services = {name: upstream for name, (upstream, _) in upstreams.items()}
-        health = tuple(outliers for _, outliers in upstreams.values())
         # 2  What a router may name: the services, and what the gateway provides itself.
         handlers: dict[str, Handler] = {name: each.handle for name, each in services.items()}
         handlers |= {name: make(self.wall) for name, make in INTERNAL.items()}
         handlers["api@internal"] = self.api
-        # 3  A middleware is one however many routers name it, and so is what it remembers: it
-        #    outlives a reload that leaves its block alone.
-        invocations = {
-            name: generation.lease(("invocations", name), Invocations)
-            for name in config.middlewares
-        }
+        # 3  A middleware is one however many routers name it.
         middlewares = yield from _each(
-            config.middlewares,
-            lambda each: (self._guarded(each, config, generation), invocations[each.name]),
+            config.middlewares, lambda each: self._counted(each, config, generation)
         )
         # 4  A route is its middlewares around its service.
+        routers = {name: each for name, each in config.routers.items() if not is_udp(each, config)}
         routes = yield from _each(
-            config.routers, lambda router: self._route(router, handlers, middlewares, generation)
+            routers, lambda router: self._route(router, handlers, middlewares, generation)
         )
         # 5  An entrypoint has a table of the routers that name it, or name none.
-        entries = yield from _each(
-            config.routers, lambda router: _entry(router, routes[router.name])
-        )
+        entries = yield from _each(routers, lambda router: entry(router, routes[router.name]))
         tracer = self._tracer(config.tracing, generation)
-        resources = {}
+        resources: dict[str, Resource] = {}
         for name, entrypoint in config.entrypoints.items():
             if entrypoint.protocol == "http":
                 table = yield from RouteTable.steps(
                     entries[each.name]
-                    for each in config.routers.values()
+                    for each in routers.values()
                     if name in each.entrypoints or not each.entrypoints
                 )
                 resources[name] = self._resource(name, generation, table, tracer)
-        backends = {name: tuple(each.origins) for name, each in services.items()}
+        # 6  Datagrams have routes of their own, to the same services.
+        datagrams = UdpCompiler(self.origins, self.observer_for, self.report, self.ledger)
+        of_udp = yield from datagrams.steps(config, groups, generation)
         pools = {b: origin.pool for each in services.values() for b, origin in each.origins.items()}
-        return Snapshot(generation, resources, routes, backends, pools, health, invocations)
+        return Snapshot(
+            generation,
+            {**resources, **of_udp.resources},
+            {name: routes.get(name) or of_udp.routes[name] for name in config.routers},
+            {name: tuple(group.servers) for name, group in groups.items()},
+            pools,
+            tuple(group.outliers for group in groups.values()),
+            {name: invocations for name, (_, invocations) in middlewares.items()},
+        )
 
     def _tracer(self, tracing: TracingConfig, generation: Generation) -> Tracer | None:
         endpoint = tracing.endpoint
@@ -192,29 +203,33 @@ class Compiler:
             return EntrypointResource(name, generation, observer, table)
         return TracedResource(name, generation, observer, table, tracer)
 
-    def _upstream(
-        self, service: ServiceConfig, generation: Generation
-    ) -> tuple[Upstream, Outliers]:
+    def _group(self, service: ServiceConfig, generation: Generation) -> Group:
         balancing = service.load_balancer
         assert balancing is not None  # revisions are refused before this
         # 1a  A server is a backend, which counts, and an origin, which holds its connections.
         counted: Counter[tuple[ServerUrl, int]] = Counter()
-        origins = {}
+        servers = {}
         for server in balancing.servers:
             # The same server may stand in a list twice; it is known by which of them it is.
             counted[server.url, server.weight] += 1
             key = (service.name, server.url, server.weight, counted[server.url, server.weight])
-            backend, origin = self._server(server, key, balancing, generation)
-            origins[backend] = origin
+            servers[_backend(server, key, generation)] = Server(server.url, key)
         # 1b  The strategy begins anew only when it, or the servers, are others than before.
-        strategy, backends = balancing.strategy, tuple(origins)
+        strategy, backends = balancing.strategy, tuple(servers)
         balancer = generation.lease(
             ("balancer", service.name, strategy, backends),
             lambda: balancer_for(strategy, backends, random),
         )
         # 1c  What is known of their health outlives a reload with them; the rules are new.
         outliers = Outliers(service.name, balancing, backends, random, self._probes(balancing))
-        return Upstream(balancer, origins, self.report, self.watch(outliers)), outliers
+        return Group(balancing, servers, balancer, outliers, self.watch(outliers))
+
+    def _upstream(self, group: Group, generation: Generation) -> Upstream:
+        origins = {
+            backend: self._origin(server, group.balancing, generation)
+            for backend, server in group.servers.items()
+        }
+        return Upstream(group.balancer, origins, self.report, group.watch)
 
     def _probes(self, balancing: LoadBalancerConfig) -> tuple[Probe, ...]:
         check = balancing.health_check
@@ -224,16 +239,9 @@ class Compiler:
             self.origins.probe(server.url, balancing, check) for server in balancing.servers
         )
 
-    def _server(
-        self,
-        server: ServerConfig,
-        key: tuple[Hashable, ...],
-        balancing: LoadBalancerConfig,
-        generation: Generation,
-    ) -> tuple[Backend, Origin]:
-        backend = generation.lease(
-            ("backend", *key), lambda: Backend(server.url.text, server.weight)
-        )
+    def _origin(
+        self, server: Server, balancing: LoadBalancerConfig, generation: Generation
+    ) -> Origin:
         # Connections outlive a reload that leaves alone what they depend on.
         facts = (
             balancing.pool,
@@ -244,10 +252,17 @@ class Compiler:
             balancing.stream_idle_timeout,
             balancing.stream_total_timeout,
         )
-        origin = generation.lease(
-            ("origin", *key, facts), lambda: self.origins.origin(server.url, balancing)
+        return generation.lease(
+            ("origin", *server.key, facts), lambda: self.origins.origin(server.url, balancing)
         )
-        return backend, origin
+
+    def _counted(
+        self, middleware: MiddlewareConfig, config: GatewayConfig, generation: Generation
+    ) -> tuple[Middleware, Invocations]:
+        return (
+            self._guarded(middleware, config, generation),
+            generation.lease(("invocations", middleware.name), Invocations),
+        )
 
     def _middleware(self, middleware: MiddlewareConfig, config: GatewayConfig) -> Middleware:
         build = middleware.plugin.build
@@ -263,6 +278,7 @@ class Compiler:
         self, middleware: MiddlewareConfig, config: GatewayConfig, generation: Generation
     ) -> Middleware:
         """Keep what others have written from doing harm; ours fails by policies of its own."""
+        # What it remembers outlives a reload that leaves its block alone.
         made = generation.lease(
             _middleware_key(middleware), lambda: self._middleware(middleware, config)
         )
@@ -287,6 +303,10 @@ class Compiler:
             lambda: self.ledger.open(router.service),
         )
         return Route(router.name, router.service, handler, counters)
+
+
+def _backend(server: ServerConfig, key: tuple[Hashable, ...], generation: Generation) -> Backend:
+    return generation.lease(("backend", *key), lambda: Backend(server.url.text, server.weight))
 
 
 def _middleware_key(middleware: MiddlewareConfig) -> Hashable:
@@ -314,9 +334,3 @@ def _each(sections: Mapping[str, T], make: Callable[[T], V]) -> Generator[None, 
         made[name] = make(section)
         yield
     return made
-
-
-def _entry(router: RouterConfig, route: Route) -> Entry[Route]:
-    expression = parse(router.rule)
-    length = rule_length(router.rule, expression)
-    return Entry(router.name, expression, router.priority, length, route)

@@ -22,7 +22,7 @@ from a3s_gateway.config.service import ServiceConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.runtime.reload import finish
 
-_FORWARDED_TO: Final = ("http", "https", "ws", "wss", "unix")
+_FORWARDED_TO: Final = ("http", "https", "ws", "wss", "unix", "udp", "")
 _OF_SERVICES: Final = {
     "mirror": "mirroring",
     "failover": "failover",
@@ -74,8 +74,8 @@ def _all(config: GatewayConfig, *, has_limits: bool) -> Iterator[Iterable[Diagno
 
 
 def _of_entrypoint(entrypoint: EntrypointConfig) -> Iterator[Diagnostic]:
-    if entrypoint.protocol != "http":
-        yield _fault(entrypoint, "protocol", f"{entrypoint.protocol.upper()} entrypoints")
+    if entrypoint.protocol == "tcp":
+        yield _fault(entrypoint, "protocol", "TCP entrypoints")
     if entrypoint.tls is not None:
         yield from _of_acme(entrypoint.tls)
 
@@ -101,7 +101,7 @@ def _of_limits(entrypoint: EntrypointConfig) -> Iterator[Diagnostic]:
 
 
 def _of_router(router: RouterConfig, config: GatewayConfig) -> Iterator[Diagnostic]:
-    if protocol_of(router, config.entrypoints) != "http":
+    if protocol_of(router, config.entrypoints) == "tcp":
         yield _fault(router, "rule", "TCP routers")
 
 
@@ -121,10 +121,8 @@ def _of_balancer(balancing: LoadBalancerConfig) -> Iterator[Diagnostic]:
             yield _fault(section, "", what)
     for server in balancing.servers:
         if server.url.scheme not in _FORWARDED_TO:
-            what = f"servers by {server.url.scheme}" if server.url.scheme else "servers by TCP"
-            yield _fault(
-                server, "url", what, "an http, https, ws, wss or unix server can be forwarded to"
-            )
+            hint = "an http, https, ws, wss, unix or udp server can be forwarded to"
+            yield _fault(server, "url", f"servers by {server.url.scheme}", hint)
 
 
 def _of_middleware(middleware: MiddlewareConfig) -> Iterator[Diagnostic]:

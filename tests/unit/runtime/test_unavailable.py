@@ -37,6 +37,9 @@ WORKING = [
     "entrypoints.timeouts.request_body_idle",
     "entrypoints.timeouts.keep_alive_idle",
     "entrypoints.timeouts.write_idle",
+    "entrypoints.allowed_ips",
+    "entrypoints.udp_session_timeout_secs",
+    "entrypoints.udp_max_sessions",
     "routers.entrypoints",
     "routers.middlewares",
     "routers.priority",
@@ -92,8 +95,6 @@ WORKING = [
 # Refused by the model itself on an entrypoint that is not of their protocol, which is refused.
 OF_OTHER_PROTOCOLS = [
     "entrypoints.tcp_allowed_ips",
-    "entrypoints.udp_session_timeout_secs",
-    "entrypoints.udp_max_sessions",
 ]
 
 FILES = f'cert_file = "{__file__}"\n key_file = "{__file__}"'  # they only have to be there
@@ -243,6 +244,13 @@ def test_what_works_is_not_refused() -> None:
         "shutdown_timeout_secs = 1\nshutdown_delay_secs = 1"
     )
     assert refused("more", more) == []
+    udp = (
+        'entrypoints "dns" {\n address = ":53"\n protocol = "udp"\n allowed_ips = ["::1"]\n'
+        " udp_session_timeout_secs = 1\n udp_max_sessions = 1\n}\n"
+        'routers "dns" {\n rule = "HostSNI(`*`)"\n service = "dns"\n entrypoints = ["dns"]\n}\n'
+        'services "dns" { load_balancer { servers = [{ url = "udp://a:1" }, { url = "b:1" }] } }'
+    )
+    assert refused("more", udp) == []
 
 
 @pytest.mark.parametrize("scheme", ["h2c"])
