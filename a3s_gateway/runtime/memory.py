@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from typing import Final
 
 SMALL: Final = 200_000  # frozen objects; a pass over so many takes some ten milliseconds
-MUCH: Final = 1.25  # times as many as after the last pass over them
 
-_after_last_pass = 0
+# In objects. To count what is frozen takes as long as a pass over it, nearly, so it is reckoned.
+_settled = 0  # frozen after the last pass
+_added = 0  # by the last reload
+_suspect = 0  # frozen since the last pass, and of no configuration
 
 
 def settle_memory() -> None:
@@ -20,8 +22,7 @@ def settle_memory() -> None:
     Requests make no cycles worth looking for often, and each full pass costs as many
     milliseconds as the configuration has objects.
     """
-    gc.collect()
-    gc.freeze()
+    _look_at_all()
     gc.set_threshold(50_000, 20, 20)
 
 
@@ -31,22 +32,28 @@ def growing() -> Iterator[None]:
     Let a configuration come to stay: a reload, in a process where memory was settled.
 
     A pass over the objects that it makes would be the longest pause of all. What they replace
-    has no cycles, so it goes without the collector. But connections have cycles, and those that
-    are open, or were closed meanwhile, are frozen with the rest: so the next reload looks at what
-    is frozen, always while that is quick, and else when much has come in addition.
+    has no cycles, so it goes without the collector. But what else is there, such as connections,
+    is frozen with the rest, and may come to be cycles: so the next reload looks at what is frozen,
+    always while that is quick, and else when there may be as much garbage as configuration.
     """
-    global _after_last_pass  # noqa: PLW0603 - there is one collector, too
-    frozen = gc.get_freeze_count()
-    if frozen < SMALL or frozen > MUCH * _after_last_pass:
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
-        _after_last_pass = gc.get_freeze_count()
+    global _added, _suspect  # noqa: PLW0603 - there is one collector, too
+    if _settled + _added < SMALL or _settled + _added < _suspect:
+        _look_at_all()
     else:
         gc.collect()  # what is not frozen: little
+        _suspect += len(gc.get_objects())
     gc.disable()
     try:
         yield
     finally:
+        _added = gc.get_count()[0]
         gc.freeze()
         gc.enable()
+
+
+def _look_at_all() -> None:
+    global _settled, _suspect  # noqa: PLW0603
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    _settled, _suspect = gc.get_freeze_count(), 0

@@ -52,11 +52,39 @@ def test_a_cycle_that_came_up_during_a_reload_is_gone_after_the_next(
     # What other tests have frozen in this process is no measure of a small gateway.
     monkeypatch.setattr(memory, "SMALL", sys.maxsize)
     try:
+        gone = frozen_cycle()
         with growing():
-            thing = Thing()
-            thing.me = thing
-        gone = weakref.ref(thing)
-        del thing
+            pass
+        assert gone() is None
+    finally:
+        gc.unfreeze()
+
+
+def frozen_cycle() -> weakref.ref[Thing]:
+    with growing():
+        thing = Thing()
+        thing.me = thing
+    return weakref.ref(thing)
+
+
+def test_a_large_configuration_is_looked_at_only_when_much_else_was_frozen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pass over it takes a fraction of a second, in which nobody is answered."""
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "_settled", 20_000)
+    monkeypatch.setattr(memory, "_suspect", 0)
+    gc.freeze()  # what pytest and other tests have made
+    try:
+        gone = frozen_cycle()
+        for _ in range(3):
+            with growing():
+                pass
+        assert gone() is not None
+        others = [[n] for n in range(30_000)]  # as if of connections
+        with growing():
+            pass
+        del others
         with growing():
             pass
         assert gone() is None
