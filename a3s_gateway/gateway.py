@@ -213,7 +213,7 @@ class Gateway(MultiService):
             fault = cannot_open(config.access_log, error)
             raise ConfigError([fault], config.sources) from error
         self._health.setServiceParent(self)
-        self._health.put_in_force(self._snapshot.health)
+        finish(self._health.steps(self._snapshot.health)).commit()
         self._admin.setServiceParent(self)
         await self._admin.open(config)
         self._entrypoints.setServiceParent(self)

@@ -52,7 +52,7 @@ def growing() -> Iterator[None]:
 
 
 def _look_at_all() -> None:
-    global _settled, _suspect  # noqa: PLW0603
+    global _settled, _suspect
     gc.unfreeze()
     gc.collect()
     gc.freeze()

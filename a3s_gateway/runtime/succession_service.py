@@ -75,6 +75,8 @@ class Succession:
         try:
             steps = compiler.steps(config, generation)
             snapshot = await in_slices(steps, self._rest, monotonic)
+            health = self.health.steps(snapshot.health)
+            watched = await in_slices(health, self._rest, monotonic)
             parts = await prepare_all(
                 [
                     lambda: self._prepare_log(config),
@@ -85,7 +87,7 @@ class Succession:
         except BaseException:
             generation.retire()
             raise
-        return Successor(config, snapshot, generation, [*parts, _Health(self.health, snapshot)])
+        return Successor(config, snapshot, generation, [*parts, watched])
 
     async def _prepare_log(self, config: GatewayConfig) -> LogChange:
         try:
@@ -96,17 +98,3 @@ class Succession:
 
     async def _rest(self) -> None:
         await deferLater(self.reactor, 0)
-
-
-@frozen(eq=False)
-class _Health:
-    """Whose health is looked after from now on."""
-
-    health: HealthChecks
-    snapshot: Snapshot
-
-    def commit(self) -> None:
-        self.health.put_in_force(self.snapshot.health)
-
-    def undo(self) -> None:
-        """Have nothing to give back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from random import random
 from time import monotonic
 from typing import Any, Final
@@ -127,6 +127,33 @@ class Checker:
             task.cancel()
 
 
+@frozen(eq=False)
+class HealthChange:
+    """
+    A `Prepared` change: whose health is looked after from now on.
+
+    Attributes:
+        services: All of them.
+        checkers: All that there will be.
+        kept: Those that go on, and whom they report to.
+        begun: Those that are new.
+
+    """
+
+    health: HealthChecks
+    services: tuple[Outliers, ...]
+    checkers: dict[Backend, Checker] = field(factory=dict, init=False)
+    kept: list[tuple[Checker, Outliers]] = field(factory=list, init=False)
+    begun: list[Checker] = field(factory=list, init=False)
+
+    def commit(self) -> None:
+        """Probe by this from now on."""
+        self.health.become(self)
+
+    def undo(self) -> None:
+        """Have nothing to give back: no probe has begun."""
+
+
 @define(eq=False, slots=False)
 class HealthChecks(Service):
     """
@@ -153,38 +180,46 @@ class HealthChecks(Service):
         """Make what the leases of a service report to; its servers are not probed yet."""
         return PassiveWatch(self, outliers, outliers.statuses)
 
-    def put_in_force(self, services: Iterable[Outliers]) -> None:
-        """Probe the servers of these services, and no others; call it in the turn of a reload."""
-        services = tuple(services)
-        self._known = frozenset(b for outliers in services for b in outliers.backends)
-        for backend in [each for each in self._returns if each not in self._known]:
-            self._returns.pop(backend).cancel()
-        before, self._checkers = self._checkers, {}
-        for outliers in services:
+    def steps(self, services: Iterable[Outliers]) -> Generator[None, None, HealthChange]:
+        """Prepare to probe the servers of these services, and no others."""
+        change = HealthChange(self, tuple(services))
+        for outliers in change.services:
             check = outliers.balancing.health_check
             if check is not None:
-                self._check(outliers, check, before)
-        for backend, checker in before.items():
-            checker.stop()
-            if backend not in self._checkers:
-                backend.active.forget()
-                backend.settle()
-        for outliers in services:
-            self._rescue(outliers)
+                self._check(outliers, check, change)
+            yield
+        return change
 
-    def _check(
-        self, outliers: Outliers, check: HealthCheckConfig, before: dict[Backend, Checker]
-    ) -> None:
+    def _check(self, outliers: Outliers, check: HealthCheckConfig, change: HealthChange) -> None:
         plan = Plan(check, outliers.balancing.tls)
         for backend, probe in zip(outliers.backends, outliers.probes, strict=True):
-            checker = before.get(backend)
+            checker = self._checkers.get(backend)
             if checker is not None and checker.plan == plan:
-                del before[backend]
-                checker.outliers = outliers
+                change.kept.append((checker, outliers))
             else:
                 checker = Checker(plan, backend, outliers, self, probe)
-                checker.start()
-            self._checkers[backend] = checker
+                change.begun.append(checker)
+            change.checkers[backend] = checker
+
+    def become(self, change: HealthChange) -> None:
+        """Put a change in force."""
+        self._known = frozenset(b for outliers in change.services for b in outliers.backends)
+        for backend in [each for each in self._returns if each not in self._known]:
+            self._returns.pop(backend).cancel()
+        before, self._checkers = self._checkers, change.checkers
+        for checker, outliers in change.kept:
+            checker.outliers = outliers
+        for checker in change.begun:
+            checker.start()
+        for backend, checker in before.items():
+            current = self._checkers.get(backend)
+            if current is not checker:
+                checker.stop()
+            if current is None:
+                backend.active.forget()
+                backend.settle()
+        for outliers in change.services:
+            self._rescue(outliers)
 
     def stopService(self) -> None:
         """Stop every probe and every timer."""

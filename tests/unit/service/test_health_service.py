@@ -16,6 +16,7 @@ from a3s_gateway.config.balancing import (
     ServerConfig,
 )
 from a3s_gateway.errors import GatewayError
+from a3s_gateway.runtime.reload import finish
 from a3s_gateway.service.backend import Backend
 from a3s_gateway.service.health import ProbeError, Standing
 from a3s_gateway.service.health_service import HealthChecks
@@ -61,6 +62,9 @@ class World:
         self.backends = (Backend("http://10.0.0.1"), Backend("http://10.0.0.2"))
         self.probes = tuple(FakeProbe(self.clock) for _ in self.backends)
 
+    def put_in_force(self, services: list[Outliers]) -> None:
+        finish(self.health.steps(services)).commit()
+
     def outliers(self, check: HealthCheckConfig | None = CHECK, **passive: Any) -> Outliers:
         balancing = LoadBalancerConfig(
             servers=tuple(ServerConfig(url=ServerUrl.parse(each.url)) for each in self.backends),
@@ -84,7 +88,7 @@ def lines(events: Iterable[dict[str, Any]]) -> list[str]:
 def test_probes_begin_soon_and_repeat_at_the_interval() -> None:
     """The first one tells a starting gateway what is there; later ones come regularly."""
     world = World()
-    world.health.put_in_force([world.outliers()])
+    world.put_in_force([world.outliers()])
     world.run(25)
     first, second, third = world.probes[0].looks
     assert 0.5 <= first <= 0.5 + LATE + 0.05
@@ -96,7 +100,7 @@ def test_probes_begin_soon_and_repeat_at_the_interval() -> None:
 def test_intervals_are_spread_by_a_tenth(chance: float, gap: float) -> None:
     """A hundred gateways that were started together do not probe together for ever."""
     world = World(chance)
-    world.health.put_in_force([world.outliers()])
+    world.put_in_force([world.outliers()])
     world.run(14)
     first, second = world.probes[0].looks
     assert second - first == pytest.approx(gap, abs=LATE + 0.06)
@@ -106,7 +110,7 @@ def test_a_verdict_is_logged_once() -> None:
     """One line when a server goes, one when it is back, however many probes there are."""
     world = World()
     world.probes[0].fault = "it answered 500"
-    world.health.put_in_force([world.outliers()])
+    world.put_in_force([world.outliers()])
     with capturedLogs() as events:
         world.run(60)
         assert not world.backends[0].available
@@ -124,7 +128,7 @@ def test_a_probe_without_an_answer_is_given_up() -> None:
     """A server that hangs is as bad as one that is gone; the probe does not pile up."""
     world = World()
     world.probes[0].fault = None
-    world.health.put_in_force([world.outliers()])
+    world.put_in_force([world.outliers()])
     world.run(12)
     assert len(world.probes[0].looks) == 2
     assert world.probes[0].running == 1
@@ -139,7 +143,7 @@ def test_a_hanging_server_does_not_delay_the_others() -> None:
     world = World()
     world.probes[0].fault = None
     patient = evolve(CHECK, timeout=60.0)
-    world.health.put_in_force([world.outliers(patient)])
+    world.put_in_force([world.outliers(patient)])
     world.run(45)
     assert len(world.probes[0].looks) == 1
     assert len(world.probes[1].looks) == 5
@@ -149,7 +153,7 @@ def test_a_stop_ends_every_probe_and_every_timer() -> None:
     """A gateway that has stopped asks nobody anything."""
     world = World()
     world.probes[0].fault = None
-    world.health.put_in_force([world.outliers()])
+    world.put_in_force([world.outliers()])
     world.run(1)
     assert world.probes[0].running == 1
     world.health.stopService()
@@ -166,7 +170,7 @@ def test_a_fault_of_a_probe_itself_counts_as_a_failure() -> None:
         raise ZeroDivisionError("by zero")
 
     world.probes[0].look = look  # type: ignore[method-assign]
-    world.health.put_in_force([world.outliers()])
+    world.put_in_force([world.outliers()])
     with capturedLogs() as events:
         world.run(12)
     assert world.backends[0].active.failures == 2
@@ -180,11 +184,11 @@ def test_a_reload_that_leaves_a_service_alone_leaves_its_probes_alone() -> None:
     """The rhythm goes on, a probe under way is not dropped, what is known stays known."""
     world = World()
     world.probes[0].fault = "refused"
-    world.health.put_in_force([world.outliers()])
+    world.put_in_force([world.outliers()])
     world.run(5)
     looks = len(world.probes[0].looks)
     for _ in range(5):
-        world.health.put_in_force([world.outliers()])
+        world.put_in_force([world.outliers()])
     world.run(5)
     assert len(world.probes[0].looks) == looks
     assert world.backends[0].active.failures == 1
@@ -196,11 +200,11 @@ def test_a_changed_check_begins_anew_and_keeps_the_verdict() -> None:
     """A server that is down stays so until the new probes find it up."""
     world = World()
     world.probes[0].fault = "refused"
-    world.health.put_in_force([world.outliers()])
+    world.put_in_force([world.outliers()])
     world.run(15)
     assert not world.backends[0].available
     old, world.probes = world.probes, tuple(FakeProbe(world.clock) for _ in world.backends)
-    world.health.put_in_force([world.outliers(evolve(CHECK, interval=2.0))])
+    world.put_in_force([world.outliers(evolve(CHECK, interval=2.0))])
     assert old[0].closed == 1
     assert not world.backends[0].available
     world.run(4)
@@ -208,14 +212,27 @@ def test_a_changed_check_begins_anew_and_keeps_the_verdict() -> None:
     assert len(world.probes[0].looks) == 2
 
 
+def test_a_change_that_is_undone_has_changed_nothing() -> None:
+    """It was prepared while the probes of before went on, and they go on still."""
+    world = World()
+    world.put_in_force([world.outliers()])
+    world.run(15)
+    looks = len(world.probes[0].looks)
+    probes, world.probes = world.probes, tuple(FakeProbe(world.clock) for _ in world.backends)
+    finish(world.health.steps([world.outliers(evolve(CHECK, interval=2.0))])).undo()
+    world.run(20)
+    assert len(probes[0].looks) > looks
+    assert [probe.looks for probe in world.probes] == [[], []]
+
+
 def test_a_server_that_is_no_longer_probed_is_believed_again() -> None:
     """Without the check nothing could ever bring it back."""
     world = World()
     world.probes[0].fault = "refused"
-    world.health.put_in_force([world.outliers()])
+    world.put_in_force([world.outliers()])
     world.run(15)
     assert not world.backends[0].available
-    world.health.put_in_force([world.outliers(None)])
+    world.put_in_force([world.outliers(None)])
     assert world.backends[0].available
     assert world.clock.getDelayedCalls() == []
 
@@ -224,12 +241,12 @@ def test_after_a_reload_the_last_server_left_gets_requests_at_once() -> None:
     """The server that could stand in for the ejected one may be gone from the configuration."""
     world = World()
     outliers = world.outliers(None, failures=1)
-    world.health.put_in_force([outliers])
+    world.put_in_force([outliers])
     bad, _ = world.backends
     fail(world, outliers, bad)
     assert not bad.available
     world.backends = (bad,)
-    world.health.put_in_force([world.outliers(None)])
+    world.put_in_force([world.outliers(None)])
     assert bad.available
 
 
@@ -246,7 +263,7 @@ def test_an_ejected_server_is_half_open_in_time() -> None:
     """It comes back without a probe and without anybody's doing; each change is one line."""
     world = World()
     outliers = world.outliers(None, failures=2, ejection=20.0)
-    world.health.put_in_force([outliers])
+    world.put_in_force([outliers])
     bad, _ = world.backends
     with capturedLogs() as events:
         fail(world, outliers, bad)
@@ -273,7 +290,7 @@ def test_a_trial_that_never_ends_makes_room_for_another() -> None:
     """A request that is let through and never finished does not keep the server out for ever."""
     world = World()
     outliers = world.outliers(None, failures=1, ejection=10.0)
-    world.health.put_in_force([outliers])
+    world.put_in_force([outliers])
     bad, _ = world.backends
     fail(world, outliers, bad)
     world.run(10.2)
@@ -298,7 +315,7 @@ def test_only_what_the_server_did_speaks_against_it(code: str, counts: bool) -> 
     """A limit of our own, or a client that goes away, is not the server's fault."""
     world = World()
     outliers = world.outliers(None, failures=1)
-    world.health.put_in_force([outliers])
+    world.put_in_force([outliers])
     bad, _ = world.backends
     fail(world, outliers, bad, code)
     assert bad.is_ejected == counts
@@ -311,7 +328,7 @@ def test_a_stream_may_be_quiet_but_not_break_off(code: str, counts: bool) -> Non
     """Streams that end by their time limit are ordinary; those that are cut off are not."""
     world = World()
     outliers = world.outliers(None, failures=1)
-    world.health.put_in_force([outliers])
+    world.put_in_force([outliers])
     bad, _ = world.backends
     lease = bad.acquire(world.health.watch(outliers))
     lease.answered(200)
@@ -323,9 +340,9 @@ def test_late_failures_of_a_former_server_set_no_timer() -> None:
     """A server that is no longer configured is forgotten with its last request."""
     world = World()
     outliers = world.outliers(None, failures=1)
-    world.health.put_in_force([outliers])
+    world.put_in_force([outliers])
     lease = world.backends[0].acquire(world.health.watch(outliers))
-    world.health.put_in_force([])
+    world.put_in_force([])
     lease.failed(GatewayError("UPSTREAM_RESET"))
     assert world.clock.getDelayedCalls() == []
 
@@ -334,8 +351,8 @@ def test_timers_of_servers_that_go_are_cancelled() -> None:
     """So nothing holds them."""
     world = World()
     outliers = world.outliers(None, failures=1)
-    world.health.put_in_force([outliers])
+    world.put_in_force([outliers])
     fail(world, outliers, world.backends[0])
     assert world.clock.getDelayedCalls() != []
-    world.health.put_in_force([])
+    world.put_in_force([])
     assert world.clock.getDelayedCalls() == []
