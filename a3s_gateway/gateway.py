@@ -50,9 +50,9 @@ from a3s_gateway.provider.file_service import FileProvider
 from a3s_gateway.proxy.origins import Origins
 from a3s_gateway.runtime.compile import Compiler, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool
-from a3s_gateway.runtime.memory import settle_memory
+from a3s_gateway.runtime.memory import let_go, settle_memory
 from a3s_gateway.runtime.mishaps_service import Mishaps
-from a3s_gateway.runtime.reload import Reloads, finish
+from a3s_gateway.runtime.reload import Reloads, finish, in_slices
 from a3s_gateway.runtime.reload_service import Around, Reloader
 from a3s_gateway.runtime.status import Health, State, Status
 from a3s_gateway.runtime.succession_service import Succession
@@ -262,14 +262,16 @@ class Gateway(MultiService):
             self._observing, self._health, self._admin, self._entrypoints,
         )  # fmt: skip
         successor = await succession.prepare(reading.config, self._compiler())
-        # To the end of this function nothing else happens: no request sees one and the other.
-        self._reactor.callLater(0, lambda *_: None, self._config, self._snapshot)  # to go later
+        # To the end of the commit nothing else happens: no request sees one and the other.
         former, self._generation = self._generation, successor.generation
+        assert former is not None
+        assert self._snapshot is not None  # the gateway runs
+        outdated = let_go(self._config, self._snapshot)
         self._config, self._snapshot = successor.config, successor.snapshot
         successor.commit()
-        assert former is not None  # the gateway runs
         former.retire()
         self._files.watch(self._config, is_whole=reading.held_back is None)
+        await in_slices(outdated, lambda: deferLater(self._reactor, 0), monotonic)
 
     # -- stop
 

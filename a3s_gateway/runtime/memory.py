@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from a3s_gateway.config.model import GatewayConfig
+
+    from .compile import Snapshot
 
 SMALL: Final = 200_000  # frozen objects; a pass over so many takes some ten milliseconds
 
@@ -49,6 +54,20 @@ def growing() -> Iterator[None]:
         _added = gc.get_count()[0]
         gc.freeze()
         gc.enable()
+
+
+def let_go(config: GatewayConfig, snapshot: Snapshot) -> Generator[None, None, None]:
+    """Let what was in force end router by router; all at once it would take too long."""
+    parts: list[object] = [
+        *config.services.values(),
+        *config.routers.values(),
+        *snapshot.routes.values(),
+        *snapshot.health,
+    ]
+    del config, snapshot
+    while parts:
+        parts.pop()
+        yield
 
 
 def _look_at_all() -> None:

@@ -8,8 +8,13 @@ import weakref
 
 import pytest
 
+from a3s_gateway import GatewayConfig
 from a3s_gateway.runtime import memory
-from a3s_gateway.runtime.memory import growing
+from a3s_gateway.runtime.compile import Snapshot
+from a3s_gateway.runtime.generation import Generation, StatePool
+from a3s_gateway.runtime.memory import growing, let_go
+
+SNAPSHOT = Snapshot(Generation(StatePool()), {}, {}, {}, {}, (), {})
 
 
 class Thing:
@@ -90,3 +95,17 @@ def test_a_large_configuration_is_looked_at_only_when_much_else_was_frozen(
         assert gone() is None
     finally:
         gc.unfreeze()
+
+
+def test_what_was_in_force_ends_bit_by_bit() -> None:
+    """Each router is a step, after which traffic may have its turn."""
+    text = "".join(
+        f'routers "r{n}" {{\n rule = "Path(`/{n}`)"\n service = "whoami@internal"\n}}\n'
+        for n in range(3)
+    )
+    config = GatewayConfig.from_text(text)
+    gone = [weakref.ref(router) for router in config.routers.values()]
+    steps = let_go(config, SNAPSHOT)
+    del config
+    left = [sum(each() is not None for each in gone) for _ in steps]
+    assert left == [2, 1, 0]
