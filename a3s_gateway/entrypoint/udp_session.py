@@ -85,8 +85,12 @@ class UdpSession:
         self.is_owed = True
         if self._kept is not None:
             self._keep(data)
-        if self._link is not None:
-            self._send(data)
+        link = self._link
+        if link is not None:
+            try:
+                link.send(data)
+            except OSError as error:
+                self._unsent(error)
 
     def _keep(self, data: bytes) -> None:
         """Keep what is not answered yet; one too many waits for nothing, or ends the keeping."""
@@ -99,15 +103,11 @@ class UdpSession:
         else:
             self._kept = None
 
-    def _send(self, data: bytes) -> None:
-        assert self._link is not None
-        try:
-            self._link.send(data)
-        except OSError as error:
-            if reason := why_lost(error):
-                self._listener.drop(reason)
-            else:
-                self.broke(error)
+    def _unsent(self, error: OSError) -> None:
+        if reason := why_lost(error):
+            self._listener.drop(reason)
+        else:
+            self.broke(error)
 
     async def _choose(self) -> None:
         upstream, exchange = self._upstream, self.exchange
@@ -134,10 +134,17 @@ class UdpSession:
                 lease.release()
                 raise
             self.backend, self._lease, self._link = backend, lease, link
-            for data in tuple(self._kept or ()):
-                if self._link is link:
-                    self._send(data)
+            self._send_kept(link)
             return
+
+    def _send_kept(self, link: DatagramLink) -> None:
+        for data in tuple(self._kept or ()):
+            if self._link is not link:
+                return  # it broke
+            try:
+                link.send(data)
+            except OSError as error:
+                self._unsent(error)
 
     def _has_failed(self, backend: Backend, lease: Lease, error: UpstreamConnectError) -> None:
         lease.failed(error)
@@ -150,7 +157,7 @@ class UdpSession:
     def answered(self, data: bytes) -> None:
         """Take a datagram of the server's."""
         exchange = self.exchange
-        if self._kept is not None or not exchange.first_byte_at:
+        if not exchange.first_byte_at:
             self._has_answered()
         exchange.bytes_out += len(data)
         self.is_owed = False

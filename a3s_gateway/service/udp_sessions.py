@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from attrs import define, field
+
+GRAIN: Final = 1 / 64  # share of `idle` that is not told apart: most datagrams then move nothing
 
 
 class Session(Protocol):
@@ -16,7 +18,7 @@ class Session(Protocol):
     def client(self) -> Hashable:
         """Who it serves; the key of the table."""
 
-    seen_at: float  # when a datagram last went, either way
+    seen_at: float  # when a datagram went, either way; since then at most a grain has passed
 
 
 S = TypeVar("S", bound=Session)
@@ -32,7 +34,7 @@ class SessionTable(Generic[S]):
     count alike. Time is monotonic seconds, and never goes back between two calls.
 
     Attributes:
-        idle: Seconds.
+        idle: Seconds; it may become `GRAIN` of that more.
         limit: How many there may be.
 
     """
@@ -50,15 +52,16 @@ class SessionTable(Generic[S]):
     def find(self, client: Hashable, now: float) -> S | None:
         """Return the client's session, which is not silent at this moment."""
         session = self._sessions.get(client)
-        if session is not None:
+        if session is not None and now - session.seen_at > self.idle * GRAIN:
             session.seen_at = now
             self._sessions.move_to_end(client)
         return session
 
     def touch(self, session: S, now: float) -> None:
         """Take note of a datagram to its client; it must be in the table."""
-        session.seen_at = now
-        self._sessions.move_to_end(session.client)
+        if now - session.seen_at > self.idle * GRAIN:
+            session.seen_at = now
+            self._sessions.move_to_end(session.client)
 
     def add(self, session: S, now: float) -> None:
         """Add one of a client that has none; see `crowded`."""
@@ -72,10 +75,7 @@ class SessionTable(Generic[S]):
 
     def silent(self, now: float) -> Iterator[S]:
         """Take out those that have been silent for too long, the most silent first."""
-        while self._sessions:
-            first = next(iter(self._sessions.values()))
-            if first.seen_at + self.idle > now:
-                return
+        while (until := self.next_silence()) is not None and until <= now:
             yield self._sessions.popitem(last=False)[1]
 
     def remove(self, session: S) -> None:
@@ -86,5 +86,5 @@ class SessionTable(Generic[S]):
     def next_silence(self) -> float | None:
         """When `silent` may next find one, unless its client or backend speaks; None: never."""
         for first in self._sessions.values():
-            return first.seen_at + self.idle
+            return first.seen_at + self.idle * (1 + GRAIN)
         return None

@@ -21,6 +21,7 @@ from .watch import Watch
 
 LARGEST: Final = 65_535  # bytes; what IP can carry, and more than UDP can
 BATCH: Final = 64  # datagrams per readiness event, so that everybody else is served in between
+BULK: Final = 1000  # bytes; a datagram that fills a packet is seldom alone, an answer mostly is
 BUFFER: Final = 4 * 1024 * 1024  # bytes asked for, for bursts; net.core.rmem_max may lower it
 
 # What a full queue of the kernel's says. UDP may lose a datagram, and waits for nobody.
@@ -105,7 +106,7 @@ def port_for(
 class DatagramPort(Pollable):
     """Owns a bound socket, and hands on what comes with the address to answer to: its `peer`."""
 
-    __slots__ = ("_received", "_socket", "_watch", "_watched")
+    __slots__ = ("_receive", "_received", "_socket", "_watch", "_watched", "send")
 
     def __init__(
         self, watch: Watch, sock: socket.socket, received: Callable[[bytes, Raw], None]
@@ -114,6 +115,10 @@ class DatagramPort(Pollable):
         self._socket = sock
         self._received = received
         self._watched = False
+        # Not methods: a call more for each datagram would be a tenth of what it costs.
+        self._receive: Callable[[int], tuple[bytes, Raw]] = sock.recvfrom
+        #: Send to a peer of `received`; raises `OSError`, `CONGESTED` where the queue is full.
+        self.send: Callable[[bytes, Raw], object] = sock.sendto
 
     def start(self) -> None:
         """Begin to receive."""
@@ -142,7 +147,7 @@ class DatagramPort(Pollable):
         receive, received = self._receive, self._received
         try:
             for _ in range(BATCH):
-                received(*receive())
+                received(*receive(LARGEST))
         except BlockingIOError:
             pass
         except OSError as error:  # no memory for one; the others wait in the queue
@@ -152,13 +157,6 @@ class DatagramPort(Pollable):
         """Go on after an error in `received`; end with the reactor."""
         if failure.check(ConnectionLost):
             self.stop()
-
-    def _receive(self) -> tuple[bytes, Raw]:
-        return self._socket.recvfrom(LARGEST)
-
-    def send(self, data: bytes, peer: Raw) -> None:
-        """Send to a peer of `received`; raises `OSError`, `CONGESTED` where the queue is full."""
-        self._socket.sendto(data, peer)
 
     def source_of(self, peer: Raw) -> Raw:
         """Return the address of a peer."""
@@ -179,6 +177,7 @@ class WildcardPort(DatagramPort):
         self, watch: Watch, sock: socket.socket, received: Callable[[bytes, Raw], None]
     ) -> None:
         super().__init__(watch, sock, received)
+        self._receive, self.send = self._receive_with_place, self._send_from_place
         self._is_v4 = sock.family == socket.AF_INET
         if self._is_v4:
             sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
@@ -187,8 +186,8 @@ class WildcardPort(DatagramPort):
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
             self._room = socket.CMSG_SPACE(20)
 
-    def _receive(self) -> tuple[bytes, Raw]:
-        data, ancillary, _, source = self._socket.recvmsg(LARGEST, self._room)
+    def _receive_with_place(self, size: int) -> tuple[bytes, Raw]:
+        data, ancillary, _, source = self._socket.recvmsg(size, self._room)
         if not ancillary:
             return data, (source, b"")
         # struct in_pktinfo has the local address in its middle, in6_pktinfo at its beginning.
@@ -196,7 +195,7 @@ class WildcardPort(DatagramPort):
         place = ancillary[0][2]
         return data, (source, place[4:8] if self._is_v4 else place[:16])
 
-    def send(self, data: bytes, peer: Raw) -> None:
+    def _send_from_place(self, data: bytes, peer: Raw) -> None:
         """Send from the address that the peer had sent to."""
         source, local = peer
         if self._is_v4:
@@ -214,12 +213,15 @@ class WildcardPort(DatagramPort):
 class DatagramLink(Pollable):
     """Owns a socket that is connected to one server, so that it hears when nobody is there."""
 
-    __slots__ = ("_socket", "_talker", "_watch")
+    __slots__ = ("_receive", "_socket", "_talker", "_watch", "send")
 
     def __init__(self, watch: Watch, sock: socket.socket, talker: Talker) -> None:
         self._watch = watch
         self._socket = sock
         self._talker: Talker | None = talker
+        self._receive = sock.recv
+        #: Send one datagram; raises `OSError`, also that of one sent before.
+        self.send: Callable[[bytes], object] = sock.send
         watch.register(sock.fileno(), self, EPOLLIN)
 
     @classmethod
@@ -235,20 +237,18 @@ class DatagramLink(Pollable):
             raise
         return cls(watch, sock, talker)
 
-    def send(self, data: bytes) -> None:
-        """Send one datagram; raises `OSError`, also that of one sent before."""
-        self._socket.send(data)
-
     def on_events(self, events: int) -> None:  # noqa: ARG002 - receiving tells of an error, too
         """Receive what is there, but not for ever."""
-        receive = self._socket.recv
+        talker = self._talker
+        left = BATCH
         try:
-            for _ in range(BATCH):
-                data = receive(LARGEST)
-                talker = self._talker
-                if talker is None:
-                    return
+            while talker is not None:
+                data = self._receive(LARGEST)
                 talker.answered(data)
+                left -= 1
+                if len(data) < BULK or not left:  # should there be more, there is another event
+                    return
+                talker = self._talker
         except BlockingIOError:
             pass
         except OSError as error:

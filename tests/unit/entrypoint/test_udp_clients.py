@@ -23,7 +23,7 @@ from a3s_gateway.router.tcp import TcpTable
 from a3s_gateway.runtime.reload import finish
 from a3s_gateway.service.backend import Backend
 from a3s_gateway.service.balancer import RoundRobin
-from a3s_gateway.service.udp_sessions import SessionTable
+from a3s_gateway.service.udp_sessions import GRAIN, SessionTable
 from a3s_gateway.task import Waiter
 from a3s_gateway.transport.timers import timers_for
 
@@ -268,9 +268,9 @@ def test_many_ends_are_spread_over_turns() -> None:
     world = World(limit=10_000)
     for index in range(AT_A_TIME * 2 + 1):
         world.says(b"x", f"1.1.{index // 256}.{index % 256}")
-    world.clock.advance(IDLE)
+    world.clock.advance(IDLE * (1 + GRAIN) + 0.1)
     assert len(world.ended) == AT_A_TIME
-    world.clock.pump([0.1] * 2)
+    world.clock.pump([0.1] * 4)
     assert len(world.ended) == AT_A_TIME * 2 + 1
 
 
@@ -282,6 +282,7 @@ def test_a_full_table_gives_up_the_most_silent() -> None:
     world = World(limit=2)
     for client in ("1.1.1.1", "2.2.2.2", "1.1.1.1", "3.3.3.3"):
         world.says(b"x", client)
+        world.clock.advance(1)
     assert [each.client[0] for each in world.clients.connections] == ["1.1.1.1", "3.3.3.3"]
     assert [(each.peer, each.code) for each in world.ended] == [("2.2.2.2", "SESSION_EVICTED")]
     assert sum(world.in_flight) == 2
@@ -292,7 +293,7 @@ def test_a_client_that_comes_takes_silent_ones_away() -> None:
     world = World(limit=10_000)
     for index in range(AT_A_TIME * 2):
         world.says(b"x", f"1.1.{index // 256}.{index % 256}")
-    world.clock.advance(IDLE)
+    world.clock.advance(IDLE * (1 + GRAIN))
     for index in range(AT_A_TIME):
         world.says(b"x", f"1.2.{index // 256}.{index % 256}")
     assert len(world.clients.connections) == AT_A_TIME
