@@ -81,6 +81,12 @@ FAULTS: Final = {
             "The request's version is neither HTTP/1.0 nor HTTP/1.1.",
         ),
         Fault(
+            "ORIGIN_NOT_ALLOWED",
+            403,
+            "Origin not allowed",
+            "A page that is not among `ws_mux.allowed_origins` opens a WebSocket.",
+        ),
+        Fault(
             "NO_ROUTE",
             404,
             "No route matched",

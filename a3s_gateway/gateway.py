@@ -47,6 +47,7 @@ from a3s_gateway.observability.facts import Facts
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.observability.observing_service import Observing, cannot_open
 from a3s_gateway.provider.file_service import FileProvider
+from a3s_gateway.proxy.internal import mux_on
 from a3s_gateway.proxy.origins import Origins
 from a3s_gateway.runtime.compile import Compiler, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool
@@ -59,6 +60,7 @@ from a3s_gateway.runtime.succession_service import Succession
 from a3s_gateway.runtime.unavailable import unavailable
 from a3s_gateway.service.failures_service import Failures
 from a3s_gateway.service.health_service import HealthChecks
+from a3s_gateway.transport.addresses import shown
 from a3s_gateway.transport.endpoints import HAS_EPOLL
 
 __all__ = ["BindError", "Gateway", "Health", "State", "Status", "obstacles", "settle_memory"]
@@ -194,7 +196,7 @@ class Gateway(MultiService):
         self._reloader.outcomes = Reloads(last_success_at=time())
         self._status = Status(State.RUNNING)
         for name, address in self.addresses().items():
-            _log.info("entrypoint {name} listens on {address}", name=name, address=_show(address))
+            _log.info("entrypoint {name} listens on {address}", name=name, address=shown(address))
 
     async def _open(self) -> None:
         config = self._config
@@ -233,6 +235,7 @@ class Gateway(MultiService):
             self._observing.ledger,
             self._health.watch,
             api_handler(self._api, time),
+            mux_on(self._reactor),
             lambda url: self._observing.exporters.exporter_for(__version__, url),
         )
 
@@ -319,6 +322,8 @@ class Gateway(MultiService):
             if self._config.shutdown_delay_secs:
                 await self._go_on(self._config.shutdown_delay_secs)
             await self._entrypoints.stop_accepting()
+            if self._snapshot is not None and self._snapshot.mux is not None:
+                self._snapshot.mux.hub.go_away()
             await self._entrypoints.drain(self._config.shutdown_timeout_secs)
             self._observing.flush()
             await self._close()
@@ -390,10 +395,3 @@ class Gateway(MultiService):
 def obstacles(config: GatewayConfig) -> tuple[Diagnostic, ...]:
     """Find all that would keep a valid configuration from being run, but for what is in use."""
     return (*unavailable(config, has_limits=HAS_EPOLL), *certificate_faults(config))
-
-
-def _show(address: Any) -> str:
-    if hasattr(address, "port"):
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        return f"{host}:{address.port}"
-    return f"unix:{address.name}"

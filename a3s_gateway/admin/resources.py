@@ -107,6 +107,7 @@ class Api:
             "routes": self._routes,
             "services": self._services,
             "backends": self._backends,
+            "channels": self._channels,
             "version": self._version,
         }
         kind, _, name = path.partition("/")
@@ -188,6 +189,13 @@ class Api:
             found += [{"service": name, **shown.backend(each)} for each in backends]
             yield
         return (yield from in_json(found))
+
+    def _channels(self) -> Work[Answer]:
+        snapshot = self.gateway.find_snapshot()
+        mux = snapshot.mux if snapshot is not None else None
+        if mux is None:
+            return refusal(404, "No router leads to mux@internal")
+        return (yield from in_json(shown.channels(mux.hub, mux.channels)))
 
     def _version(self) -> Work[Answer]:
         return (yield from in_json({"name": "a3s-gateway", "version": self.gateway.version}))

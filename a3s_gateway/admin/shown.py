@@ -15,6 +15,7 @@ from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.router.table import Entry
 from a3s_gateway.runtime.compile import Snapshot
 from a3s_gateway.service.backend import Backend
+from a3s_gateway.service.hub import Channels, Hub
 
 
 class Health(Protocol):
@@ -97,4 +98,26 @@ def backend(backend: Backend) -> dict[str, Json]:
         "weight": backend.weight,
         "healthy": backend.available,
         "active_connections": backend.in_flight,
+    }
+
+
+def channels(hub: Hub, known: Channels) -> dict[str, Json]:
+    """Describe what goes through `mux@internal`."""
+    return {
+        "connections": len(hub.members),
+        "lost": hub.lost,
+        "entries": [
+            {
+                "channel": entry,
+                "subscriptions": each.subscriptions,
+                "published": each.published,
+                "delivered": each.delivered,
+                "dropped": each.dropped,
+                "received": each.received,
+            }
+            for entry, each in hub.counters_by_entry(known).items()
+        ],
+        "channels": [
+            {"name": name, "subscribers": count} for name, count in hub.subscribers().items()
+        ],
     }

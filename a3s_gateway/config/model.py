@@ -21,6 +21,7 @@ from a3s_gateway.config.router import RouterConfig
 from a3s_gateway.config.schema import Section, block, key, keys, named
 from a3s_gateway.config.service import ServiceConfig
 from a3s_gateway.config.validate import validate
+from a3s_gateway.config.ws_mux import WsMuxConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic, Sources
 
 
@@ -47,6 +48,9 @@ class GatewayConfig(Section):
         PATH,
         "Python files that bring further types of middlewares.",
         example='["./tenant.py"]',
+    )
+    ws_mux: WsMuxConfig = block(
+        WsMuxConfig, "Channels over WebSockets, for routers to `mux@internal`.", always=True
     )
     providers: ProvidersConfig = block(
         ProvidersConfig, "Where further configuration comes from.", always=True

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from a3s_gateway.config.kinds import TEXT, WORD, integer
 from a3s_gateway.config.schema import Section, key, keys
 
-INTERNAL_SERVICES = ("api@internal", "ping@internal", "whoami@internal")
+INTERNAL_SERVICES = ("api@internal", "mux@internal", "ping@internal", "whoami@internal")
 _LIMIT = 2**31 - 1
 
 
@@ -25,7 +25,8 @@ class RouterConfig(Section):
     )
     service: str = key(
         WORD,
-        "Who answers: a service, or `api@internal`, `ping@internal`, `whoami@internal`.",
+        "Who answers: a service, or `api@internal`, `mux@internal`, `ping@internal`,"
+        " `whoami@internal`.",
         example='"backend"',
     )
     entrypoints: tuple[str, ...] = keys(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from graphlib import CycleError, TopologicalSorter
 from typing import Protocol
 
 from attrs import frozen
@@ -11,6 +10,7 @@ from attrs import frozen
 from a3s_gateway.config.address import Address, ServerUrl
 from a3s_gateway.config.admin import AdminConfig
 from a3s_gateway.config.balancing import LoadBalancerConfig
+from a3s_gateway.config.cycles import cycles
 from a3s_gateway.config.entrypoint import EntrypointConfig
 from a3s_gateway.config.middleware import MiddlewareConfig, Settings
 from a3s_gateway.config.orders import check_order
@@ -20,6 +20,7 @@ from a3s_gateway.config.rules import check_rule, protocol_of
 from a3s_gateway.config.schema import Section
 from a3s_gateway.config.service import ServiceConfig
 from a3s_gateway.config.tls import ClientAuthConfig
+from a3s_gateway.config.ws_mux import WsMuxConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic, Note, Span, suggest
 
 _EVERYWHERE = {"", "0.0.0.0", "::"}  # noqa: S104  # compared with, not bound
@@ -77,6 +78,11 @@ class Model(Protocol):
         ...
 
     @property
+    def ws_mux(self) -> WsMuxConfig:
+        """Channels over WebSockets."""
+        ...
+
+    @property
     def providers(self) -> ProvidersConfig:
         """Where further configuration comes from."""
         ...
@@ -96,10 +102,11 @@ def validate(model: Model, facts: Facts) -> Iterable[Diagnostic]:
         yield from _router(router, model)
     for service in model.services.values():
         yield from _service(service, facts)
-    yield from _cycles(model.services)
+    yield from cycles(model.services)
     if facts.is_complete:
         yield from _idle(model)
         yield from _shadowed(model.routers)
+        yield from _unreachable(model)
 
 
 # -- listening
@@ -318,6 +325,14 @@ def _shadowed(routers: Mapping[str, RouterConfig]) -> Iterator[Diagnostic]:
             yield Diagnostic(router.span_of("rule"), message, _PRIORITY, "warning", (note,))
 
 
+def _unreachable(model: Model) -> Iterator[Diagnostic]:
+    mux = model.ws_mux
+    is_used = any(router.service == "mux@internal" for router in model.routers.values())
+    if mux.span.line and not is_used and not model.providers.adds_routers:
+        message = 'ws_mux is never used: no router leads to "mux@internal"'
+        yield Diagnostic(mux.span, message, severity="warning")
+
+
 # -- services
 
 
@@ -360,29 +375,3 @@ def _load_balancer(balancer: LoadBalancerConfig) -> Iterator[Diagnostic]:
             'trust their authority instead: ca_file = "..."',
             severity="warning",
         )
-
-
-def _cycles(services: Mapping[str, ServiceConfig]) -> Iterator[Diagnostic]:
-    """Follow mirrors and failovers; report each ring once, at its first link."""
-    links = {
-        service.name: [
-            (section.service, section.span_of("service"))
-            for section in (service.mirror, service.failover)
-            if section is not None and section.service in services
-        ]
-        for service in services.values()
-    }
-    while True:
-        graph = {name: [target for target, _ in found] for name, found in links.items()}
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            ring: list[str] = list(reversed(error.args[1]))
-        else:
-            return
-        start = min(range(len(ring) - 1), key=lambda i: list(services).index(ring[i]))
-        ring = [*ring[start:-1], *ring[:start], ring[start]]
-        span = next(span for target, span in links[ring[0]] if target == ring[1])
-        way = " -> ".join(f'"{name}"' for name in ring)
-        yield Diagnostic(span, f"mirrors and failovers form a cycle: {way}")
-        links[ring[0]] = [each for each in links[ring[0]] if each[0] != ring[1]]

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from a3s_gateway.observability.counters import DatagramCounters, Invocations, Ledger, RouteCounters
 from a3s_gateway.service.backend import Backend
+from a3s_gateway.service.hub import ChannelCounters, Hub
 
 
 class CountedRoute(Protocol):
@@ -78,6 +79,8 @@ class Facts:
         datagrams: What came and went at each UDP entrypoint.
         unrouted: What no route took, by entrypoint, those that are gone included.
         ledger: What all routes have counted, those that are gone included; settled.
+        channels: What went through each entry of `ws_mux.channels`; empty if nobody can use it.
+        hub: Who is connected to them; None as before.
         reloads: What became of them.
         lost_lines: Lines of the access log that could not be written.
         lost_spans: Spans that no collector has taken.
@@ -93,6 +96,8 @@ class Facts:
     datagrams: Mapping[str, DatagramCounters] = field(factory=dict)
     unrouted: Mapping[str, RouteCounters] = field(factory=dict)
     ledger: Ledger = field(factory=Ledger)
+    channels: Mapping[str, ChannelCounters] = field(factory=dict)
+    hub: Hub | None = None
     reloads: Outcomes
     lost_lines: int = 0
     lost_spans: int = 0

@@ -12,6 +12,7 @@ from a3s_gateway.errors import FAULTS
 from a3s_gateway.observability.counters import Histogram, RouteCounters
 from a3s_gateway.observability.facts import Facts
 from a3s_gateway.service.backend import Backend
+from a3s_gateway.service.hub import ChannelCounters, Hub
 
 Number = int | float
 Series = tuple[tuple[str, ...], Number]  # the values of the labels, and the number
@@ -131,6 +132,14 @@ def _by_reason(facts: Facts) -> Iterator[Series]:
             yield (name, reason), count
 
 
+def _by_channel(of: Callable[[ChannelCounters], int]) -> Callable[[Facts], Iterable[Series]]:
+    return lambda facts: (((name,), of(each)) for name, each in facts.channels.items())
+
+
+def _of_hub(of: Callable[[Hub], int]) -> Callable[[Facts], Iterable[Series]]:
+    return lambda facts: [((), of(facts.hub))] if facts.hub is not None else []
+
+
 def _by_outcome(facts: Facts) -> Iterator[Series]:
     yield ("failure",), facts.reloads.failed
     yield ("success",), facts.reloads.succeeded
@@ -198,6 +207,26 @@ COUNTS: Final = (
     Family("gateway_backend_connections", "gauge",
            "Current connections to the backend: in use, or kept for the next request.",
            ("backend", "service", "state"), _by_connection),
+    Family("gateway_mux_connections", "gauge", "Current connections to `mux@internal`.", (),
+           _of_hub(lambda hub: len(hub.members))),
+    Family("gateway_mux_subscriptions", "gauge",
+           "Current subscriptions per entry of `ws_mux.channels`.", ("channel",),
+           _by_channel(lambda c: c.subscriptions)),
+    Family("gateway_mux_published_messages_total", "counter",
+           "Messages that clients have published, per entry.", ("channel",),
+           _by_channel(lambda c: c.published)),
+    Family("gateway_mux_delivered_messages_total", "counter",
+           "Messages sent to subscribers, each counted once per subscriber, per entry.",
+           ("channel",), _by_channel(lambda c: c.delivered)),
+    Family("gateway_mux_dropped_messages_total", "counter",
+           "Messages that subscribers have missed since they read too slowly, per entry.",
+           ("channel",), _by_channel(lambda c: c.dropped)),
+    Family("gateway_mux_received_messages_total", "counter",
+           "Messages that other gateways have published, per entry.", ("channel",),
+           _by_channel(lambda c: c.received)),
+    Family("gateway_mux_lost_messages_total", "counter",
+           "Messages that other gateways could not be told, since Redis did not take them.", (),
+           _of_hub(lambda hub: hub.lost)),
     Family("gateway_config_last_reload_successful", "gauge",
            "Whether the last reload put its configuration in force; 1 before the first.", (),
            _one(lambda f: int(f.reloads.is_last_successful))),

@@ -123,6 +123,7 @@ class Observing(MultiService):
         self.flush()
         routes = tuple(snapshot.routes.values()) if snapshot else ()
         services = snapshot.services if snapshot else {}
+        mux = snapshot.mux if snapshot else None
         self.ledger.settle({*services, *(route.service for route in routes)})
         return Facts(
             version=version,
@@ -134,6 +135,8 @@ class Observing(MultiService):
             datagrams=snapshot.datagrams if snapshot else {},
             unrouted={name: each.unrouted for name, each in self._observers.items()},
             ledger=self.ledger,
+            channels=mux.hub.counters_by_entry(mux.channels) if mux else {},
+            hub=mux.hub if mux else None,
             reloads=reloads,
             lost_lines=self._lost(),
             lost_spans=self.exporters.lost,

@@ -5,11 +5,16 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from a3s_gateway.body import Body
 from a3s_gateway.headers import Headers
 from a3s_gateway.http import Handler, Request, Response
+
+if TYPE_CHECKING:
+    from a3s_gateway.config.ws_mux import WsMuxConfig
+
+    from .ws_mux import Multiplexer
 
 Wall = Callable[[], float]
 
@@ -41,6 +46,17 @@ def whoami(wall: Wall) -> Handler:
         return _text(wall, "\n".join([*lines, *fields, f"X-Request-Id: {exchange.request_id}", ""]))
 
     return answer
+
+
+def mux_on(reactor: Any) -> Callable[[WsMuxConfig, Callable[..., Any]], Multiplexer]:
+    """Prepare to make what takes WebSockets in; the code comes with the first router to it."""
+
+    def make(config: WsMuxConfig, lease: Callable[..., Any]) -> Multiplexer:
+        from .ws_mux import multiplexer  # noqa: PLC0415 - a megabyte that few need
+
+        return multiplexer(reactor, config, lease)
+
+    return make
 
 
 INTERNAL: Final[dict[str, Callable[[Wall], Handler]]] = {

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Mapping
 from random import getrandbits, random
 from time import monotonic, time_ns
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from attrs import define, frozen
 
@@ -30,6 +30,7 @@ from a3s_gateway.config.observability import TracingConfig
 from a3s_gateway.config.router import RouterConfig
 from a3s_gateway.config.schema import hashable
 from a3s_gateway.config.service import ServiceConfig
+from a3s_gateway.config.ws_mux import WsMuxConfig
 from a3s_gateway.datagrams import UdpResource, UdpRoute
 from a3s_gateway.dataplane import (
     EntrypointResource,
@@ -42,7 +43,7 @@ from a3s_gateway.dataplane import (
 from a3s_gateway.effects import Effects
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
-from a3s_gateway.http import Handler, Middleware
+from a3s_gateway.http import Handler, Middleware, Request, Response
 from a3s_gateway.middleware import PLUGINS
 from a3s_gateway.observability.counters import DatagramCounters, Invocations, Ledger
 from a3s_gateway.observability.facts import Connections
@@ -58,11 +59,13 @@ from a3s_gateway.runtime.udp import UdpCompiler, UdpOriginMaker, is_udp
 from a3s_gateway.service.backend import Backend, Watch
 from a3s_gateway.service.balancer import balancer_for
 from a3s_gateway.service.health import Probe
+from a3s_gateway.service.hub import Channels, Hub
 from a3s_gateway.service.outliers import Outliers
 
 Resource = EntrypointResource | UdpResource
 T = TypeVar("T")
 V = TypeVar("V")
+LeaseState = Callable[[Hashable, Callable[[], Any]], Any]  # `Generation.lease`
 
 
 class OriginMaker(UdpOriginMaker, Protocol):
@@ -82,6 +85,21 @@ class Exporter(Protocol):
         """Take the span of an exchange that is over."""
 
 
+class Mux(Protocol):
+    """What answers as `mux@internal`: `proxy/ws_mux.py`."""
+
+    @property
+    def hub(self) -> Hub:
+        """Who hears what."""
+
+    @property
+    def channels(self) -> Channels:
+        """Those that there are."""
+
+    async def handle(self, request: Request) -> Response:
+        """Take a WebSocket in."""
+
+
 @frozen(eq=False)
 class Snapshot:
     """
@@ -95,6 +113,7 @@ class Snapshot:
         pools: The connections to each backend.
         health: For each service the rules by which its backends are left out.
         invocations: How often each middleware was asked, by name.
+        mux: What answers as `mux@internal`; None if no router names it.
 
     """
 
@@ -105,6 +124,7 @@ class Snapshot:
     pools: Mapping[Backend, Connections]
     health: tuple[Outliers, ...]
     invocations: Mapping[str, Invocations]
+    mux: Mux | None = None
 
     @property
     def datagrams(self) -> dict[str, DatagramCounters]:
@@ -126,6 +146,7 @@ class Compiler:
     ledger: Ledger
     watch: Callable[[Outliers], Watch]
     api: Handler
+    mux_for: Callable[[WsMuxConfig, LeaseState], Mux]
     exporter_for: Callable[[ServerUrl], Exporter]
 
     def compile(self, config: GatewayConfig, generation: Generation) -> Snapshot:
@@ -151,8 +172,8 @@ class Compiler:
         )
         # 2  What a router may name: the services, and what the gateway provides itself.
         handlers: dict[str, Handler] = {name: each.handle for name, each in services.items()}
-        handlers |= {name: make(self.wall) for name, make in INTERNAL.items()}
-        handlers["api@internal"] = self.api
+        mux = self._mux(config, generation)
+        handlers |= self._internal(mux)
         # 3  A middleware is one however many routers name it.
         middlewares = yield from _each(
             config.middlewares, lambda each: self._counted(each, config, generation)
@@ -186,7 +207,20 @@ class Compiler:
             pools,
             tuple(group.outliers for group in groups.values()),
             {name: invocations for name, (_, invocations) in middlewares.items()},
+            mux,
         )
+
+    def _mux(self, config: GatewayConfig, generation: Generation) -> Mux | None:
+        if all(router.service != "mux@internal" for router in config.routers.values()):
+            return None
+        return self.mux_for(config.ws_mux, generation.lease)
+
+    def _internal(self, mux: Mux | None) -> dict[str, Handler]:
+        handlers = {name: make(self.wall) for name, make in INTERNAL.items()}
+        handlers["api@internal"] = self.api
+        if mux is not None:
+            handlers["mux@internal"] = mux.handle
+        return handlers
 
     def _tracer(self, tracing: TracingConfig, generation: Generation) -> Tracer | None:
         endpoint = tracing.endpoint

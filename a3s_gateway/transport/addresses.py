@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
@@ -32,3 +34,11 @@ def stream_address(raw: RawAddress) -> StreamAddress:
 def local_address(sock: socket.socket) -> StreamAddress:
     """Ask the kernel for the near end of a socket."""
     return stream_address(sock.getsockname())
+
+
+def shown(address: Any) -> str:
+    """Write an address as the configuration has it."""
+    if hasattr(address, "port"):
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        return f"{host}:{address.port}"
+    return f"unix:{os.fsdecode(address.name)}"

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
 from a3s_gateway.admin.answers import Answer, Asked
 from a3s_gateway.admin.resources import Api
@@ -13,6 +13,7 @@ from a3s_gateway.config.faults import ConfigError, ReadingError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.dataplane import EntrypointResource, Route
 from a3s_gateway.hcl.diagnostics import Diagnostic, Span
+from a3s_gateway.http import Request, Response
 from a3s_gateway.observability.counters import RouteCounters
 from a3s_gateway.observability.facts import Facts
 from a3s_gateway.observability.metrics import Metrics
@@ -23,6 +24,7 @@ from a3s_gateway.runtime.compile import Snapshot
 from a3s_gateway.runtime.reload import Reloads
 from a3s_gateway.runtime.status import Health, State
 from a3s_gateway.service.backend import Backend
+from a3s_gateway.service.hub import Channels, Hub
 
 TEXT = """
 entrypoints "web" {
@@ -100,6 +102,17 @@ class Shown:
 
     def find_snapshot(self) -> Snapshot | None:
         return self.snapshot if self.is_started else None
+
+
+@frozen(eq=False)
+class Mux:
+    """What would answer as `mux@internal`."""
+
+    hub: Hub
+    channels: Channels
+
+    async def handle(self, request: Request) -> Response:
+        raise NotImplementedError
 
 
 class Life:
@@ -222,6 +235,30 @@ def test_services_are_told_with_their_backends() -> None:
     ]
 
 
+def test_channels_are_shown_where_a_router_leads_to_them() -> None:
+    """With what went through them."""
+    assert ask("/api/gateway/channels").status == 404
+    shown = Shown()
+    hub = Hub()
+    hub.counters_of("news").published = 3
+    shown.snapshot = evolve(shown.snapshot, mux=Mux(hub, Channels(("news",))))
+    assert told("/api/gateway/channels", shown=shown) == {
+        "connections": 0,
+        "lost": 0,
+        "entries": [
+            {
+                "channel": "news",
+                "subscriptions": 0,
+                "published": 3,
+                "delivered": 0,
+                "dropped": 0,
+                "received": 0,
+            }
+        ],
+        "channels": [],
+    }
+
+
 def test_the_version_is_told() -> None:
     """Of the program, not of the API."""
     assert told("/api/gateway/version") == {"name": "a3s-gateway", "version": "1.2.3"}
@@ -231,8 +268,9 @@ def test_the_configuration_is_told_whole() -> None:
     """Every key, those that were left out too, and what a program would call it."""
     config = told("/api/gateway/config")
     assert list(config) == [
-        "entrypoints", "routers", "services", "middlewares", "plugins", "providers", "admin",
-        "access_log", "tracing", "shutdown_timeout_secs", "shutdown_delay_secs",
+        "entrypoints", "routers", "services", "middlewares", "plugins", "ws_mux",
+        "providers", "admin", "access_log", "tracing", "shutdown_timeout_secs",
+        "shutdown_delay_secs",
     ]  # fmt: skip
     assert config["routers"]["wide"]["middlewares"] == []
     assert config["services"]["pool"]["load_balancer"]["strategy"] == "least-connections"

@@ -45,6 +45,15 @@ middlewares "fields" {
   }
 }
 """
+EVERYTHING += """
+routers "mux" {
+  rule    = "Path(`/mux`)"
+  service = "mux@internal"
+}
+ws_mux {
+  redis_url = "redis://:planted-ws_mux-redis_url@127.0.0.1:6379"
+}
+"""
 PATHS = (
     "/livez", "/readyz", "/readyz?verbose", "/metrics", "/api/gateway/config",
     "/api/gateway/health", "/api/gateway/metrics", "/api/gateway/routes",
@@ -96,6 +105,6 @@ def test_a_mask_says_that_something_is_set() -> None:
         authorization="Bearer planted-admin-token",
     )
     text = answer.body.decode()
-    assert text.count('"********"') == 9
+    assert text.count('"********"') == 10
     assert '"X-Team": "checkout"' in text
     assert '"username": "operator"' in text

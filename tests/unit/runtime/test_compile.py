@@ -19,6 +19,7 @@ from a3s_gateway.config.kinds import TEXT
 from a3s_gateway.config.middleware import Settings
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.schema import key
+from a3s_gateway.config.ws_mux import WsMuxConfig
 from a3s_gateway.dataplane import EntrypointResource
 from a3s_gateway.effects import Effects
 from a3s_gateway.errors import UpstreamConnectError, UpstreamError
@@ -28,10 +29,11 @@ from a3s_gateway.observability.counters import Ledger
 from a3s_gateway.observability.tracer import Span
 from a3s_gateway.plugin import Plugin, plugins
 from a3s_gateway.proxy.internal import ping
-from a3s_gateway.runtime.compile import Compiler, Snapshot
+from a3s_gateway.runtime.compile import Compiler, LeaseState, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool
 from a3s_gateway.service.backend import Backend, Lease
 from a3s_gateway.service.health import Probe
+from a3s_gateway.service.hub import Channels, Hub
 
 
 @frozen(kw_only=True)
@@ -128,6 +130,17 @@ class Spans:
         self.is_closed = True
 
 
+@frozen(eq=False)
+class FakeMux:
+    """Answers in place of `mux@internal`."""
+
+    hub: Hub
+    channels: Channels
+
+    async def handle(self, request: Request) -> Response:
+        return Response(101, EMPTY_HEADERS, Body())
+
+
 @define(eq=False)
 class World:
     """Everything around a compiler, and what it was told."""
@@ -137,6 +150,7 @@ class World:
     spans: list[Spans]
     pool: StatePool
     ledger: Ledger
+    muxes: list[FakeMux] = field(factory=list)
 
     @classmethod
     def new(cls) -> World:
@@ -148,6 +162,10 @@ class World:
 
     def probe(self, url: ServerUrl, service: LoadBalancerConfig, check: HealthCheckConfig) -> Probe:
         raise NotImplementedError
+
+    def mux(self, config: WsMuxConfig, lease: LeaseState) -> FakeMux:
+        self.muxes.append(FakeMux(lease("mux", Hub), Channels(config.channels)))
+        return self.muxes[-1]
 
     def exporter(self, url: ServerUrl) -> Spans:
         self.spans.append(Spans(url.text))
@@ -174,6 +192,7 @@ class World:
             ledger=self.ledger,
             watch=lambda _: Indifferent(),
             api=ping(lambda: 0.0),
+            mux_for=self.mux,
             exporter_for=self.exporter,
         )
         return compiler.compile(GatewayConfig.from_text(text), Generation(self.pool))
@@ -459,3 +478,17 @@ def test_the_exporter_lives_as_long_as_anybody_needs_it() -> None:
     assert not spans.is_closed
     exchange.close()
     assert (spans.is_closed, len(spans.recorded)) == (True, 1)
+
+
+def test_channels_are_there_for_who_routes_to_them() -> None:
+    """One hub for all such routers; a reload leases it again, with the channels that it names."""
+    world = World.new()
+    assert world.compile(WEB + router("a", "ping@internal")).mux is None
+    routers = router("a", "mux@internal") + router("b", "mux@internal", "Path(`/b`)")
+    one = world.compile(WEB + routers)
+    other = world.compile(WEB + routers + 'ws_mux { channels = ["news"] }')
+    assert one.mux is not None
+    assert other.mux is not None
+    assert one.mux.hub is other.mux.hub
+    assert [each.channels.entries for each in world.muxes] == [("*",), ("news",)]
+    assert ask(other, "/b").status == ask(other, "/").status == 101

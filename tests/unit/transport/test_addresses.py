@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from a3s_gateway.transport.addresses import RawAddress, StreamAddress, stream_address
+from a3s_gateway.transport.addresses import RawAddress, StreamAddress, shown, stream_address
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,10 @@ def test_what_the_kernel_says_becomes_an_address(raw: RawAddress, address: Strea
     """A client over IPv4 of a dual-stack listener is seen as one of IPv4."""
     assert stream_address(raw) == address
     assert type(stream_address(raw)) is type(address)
+
+
+def test_how_an_address_is_shown() -> None:
+    """As the configuration would name it."""
+    assert shown(IPv4Address("TCP", "127.0.0.1", 80)) == "127.0.0.1:80"
+    assert shown(IPv6Address("TCP", "::1", 80)) == "[::1]:80"
+    assert shown(UNIXAddress("/run/x")) == "unix:/run/x"
