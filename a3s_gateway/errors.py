@@ -69,6 +69,14 @@ FAULTS: Final = {
             "The head, its number of lines or the trailers are above the entrypoint's `limits`.",
         ),
         Fault(
+            "ENHANCE_YOUR_CALM",
+            429,
+            "Too many HTTP/2 frames",
+            "Only in logs and metrics: an HTTP/2 client cost more than it may, by resets, frames "
+            "that carry nothing, or endless heads; its connection was closed. See `http2` of the "
+            "entrypoint.",
+        ),
+        Fault(
             "NOT_IMPLEMENTED",
             501,
             "Not implemented",

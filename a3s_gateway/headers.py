@@ -31,6 +31,7 @@ TE: Final = 7
 HOP_BY_HOP: Final = 8
 FORWARDED: Final = 9
 REQUEST_ID: Final = 10
+HTTP2_SETTINGS: Final = 11
 
 _FORWARDED_NAMES: Final = (
     "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
@@ -60,6 +61,7 @@ _KINDS: Final = {
     "proxy-authenticate": HOP_BY_HOP,
     "proxy-authorization": HOP_BY_HOP,
     "x-request-id": REQUEST_ID,
+    "http2-settings": HTTP2_SETTINGS,
     # Backends that fold `-` into `_` (CGI, WSGI) would take every spelling for ours.
     **{spelling: FORWARDED for name in _FORWARDED_NAMES for spelling in _spellings(name)},
 }

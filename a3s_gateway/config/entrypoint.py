@@ -116,6 +116,38 @@ class LimitsConfig(Section):
 
 
 @frozen(kw_only=True)
+class Http2Config(Section):
+    """HTTP/2, beside HTTP/1.1 on the same port: by ALPN, prior knowledge or `Upgrade: h2c`."""
+
+    enabled: bool = key(FLAG, "Whether it is spoken.", default=True)
+    max_concurrent_streams: int = key(
+        integer(1), "Requests that a connection may have under way.", default=128
+    )
+    stream_window: int = key(
+        size(1024),
+        "Of a request's body, what may wait for its reader.",
+        default=128 * _KIB,
+    )
+    connection_window: int = key(
+        size(65535),
+        "The same of all requests of a connection together.",
+        default=2048 * _KIB,
+    )
+    max_resets_per_second: int = key(
+        integer(1),
+        "Requests that a connection may break off, or have broken off by its faults, over time; "
+        "ten times as many at once. Beyond that it is closed.",
+        default=50,
+    )
+    max_control_frames_per_second: int = key(
+        integer(1),
+        "The same for frames that carry nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty "
+        "DATA), beyond those that answers give cause for.",
+        default=200,
+    )
+
+
+@frozen(kw_only=True)
 class TimeoutsConfig(Section):
     """How long a client may take, phase by phase."""
 
@@ -179,6 +211,7 @@ class EntrypointConfig(Section):
         example='["10.0.0.0/8"]',
     )
     limits: LimitsConfig = block(LimitsConfig, "Sizes of requests.", always=True)
+    http2: Http2Config = block(Http2Config, "HTTP/2 towards clients.", always=True)
     timeouts: TimeoutsConfig = block(TimeoutsConfig, "Patience with clients.", always=True)
 
     def mistakes(self) -> Iterator[Mistake]:
@@ -202,6 +235,7 @@ _FOR_PROTOCOL = {
     "udp_max_sessions": ("udp",),
     "trusted_proxies": ("http",),
     "limits": ("http",),
+    "http2": ("http",),
     "timeouts": ("http", "tcp"),
 }
 _INSTEAD = {

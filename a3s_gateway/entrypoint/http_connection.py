@@ -13,12 +13,12 @@ from a3s_gateway.errors import GatewayError, RemoteProtocolError, to_response
 from a3s_gateway.headers import EMPTY_HEADERS, Headers
 from a3s_gateway.http import Exchange, Request, Response
 from a3s_gateway.protocol.codec import CHUNKED, Data, Head, ServerEvent
-from a3s_gateway.protocol.http1.server import Http1Server
+from a3s_gateway.protocol.http1.request_head import NotHttpError
 from a3s_gateway.protocol.upgrade import wanted
 from a3s_gateway.task import Task
-from a3s_gateway.transport.switching import hand_over
 
-from .client_connection import LINGER, ClientConnection, Phase
+from .changing_connection import ChangingConnection
+from .client_connection import LINGER, Phase
 from .introduction import Introduction
 from .last_words import date, last_words
 from .tunnel_connection import TunnelConnection
@@ -33,7 +33,7 @@ LITTLE: Final = 4096  # bytes that are cheaper copied than handed over apart
 _log = Logger()
 
 
-class HttpConnection(ClientConnection):
+class HttpConnection(ChangingConnection):
     """
     Parses requests, has each answered by the factory's resource, and writes the answers.
 
@@ -43,7 +43,6 @@ class HttpConnection(ClientConnection):
 
     def __init__(self, factory: HttpFactory) -> None:
         super().__init__(factory)
-        self._codec = Http1Server(factory.limits)
         self._exchange: Exchange | None = None
         self._request: Request | None = None
         self._task: Task[Response] | None = None
@@ -106,7 +105,8 @@ class HttpConnection(ClientConnection):
         try:
             events = codec.receive_data(data)
         except RemoteProtocolError as error:
-            self._refuse(error)
+            if not self._has_begun_http2(error):
+                self._refuse(error)
             return
         if events:
             self._pump(events)
@@ -124,6 +124,8 @@ class HttpConnection(ClientConnection):
                 started: Request | None = None
                 for event in events:
                     if type(event) is Head:
+                        if event.http2_settings and self._has_changed_to_http2(event):
+                            return
                         started = self._begin(event)
                     elif self._request is not None:
                         self._feed(self._request, event)
@@ -236,10 +238,8 @@ class HttpConnection(ClientConnection):
     def _switch(self, request: Request, response: Response) -> None:
         """Hand the connection over: what follows is not HTTP."""
         tunnel = TunnelConnection(self.factory, self._codec, request, response)
-        self._timer.end()
         self._exchange = self._request = self._task = None
-        self.factory.connections.discard(self)
-        hand_over(self.transport, tunnel)
+        self._go_on_with(tunnel)
 
     def _write(self, head: bytes, data: bytes) -> None:
         """Write both as one, without copying much."""
@@ -377,7 +377,8 @@ class HttpConnection(ClientConnection):
         exchange.bytes_out = len(body)
         exchange.first_byte_at = monotonic()
         self._abandon(error.code, status)
-        self.transport.write(self._codec.send_refusal(status, headers, body))
+        if not isinstance(error, NotHttpError):  # who sends that would not understand
+            self.transport.write(self._codec.send_refusal(status, headers, body))
         self._linger()
 
     def _abandon(self, code: str, status: int) -> None:

@@ -17,6 +17,7 @@ from .stream_service import StreamFactory
 if TYPE_CHECKING:
     from a3s_gateway.protocol.forwarded import Trust
     from a3s_gateway.protocol.http1.request_head import Limits
+    from a3s_gateway.protocol.http2.settings import Settings
     from a3s_gateway.transport.timers import Timers
 
 
@@ -60,6 +61,7 @@ class HttpFactory(StreamFactory):
     limits: Limits
     timeouts: Timeouts
     is_trusted: Trust
+    http2: Settings | None
 
     def buildProtocol(self, addr: IAddress | None) -> HttpConnection:  # type: ignore[override]  # noqa: ARG002
         """Make the protocol of a connection that was accepted."""
@@ -69,7 +71,7 @@ class HttpFactory(StreamFactory):
         """Take over all but the scheme, in which connections do not change."""
         self.name, self.resource = other.name, other.resource
         self.limits, self.timeouts = other.limits, other.timeouts
-        self.is_trusted = other.is_trusted
+        self.is_trusted, self.http2 = other.is_trusted, other.http2
         if forget:
             for connection in self.connections:
                 connection.forget()

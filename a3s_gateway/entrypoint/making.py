@@ -7,6 +7,8 @@ from typing import Any, Final, Protocol
 
 from a3s_gateway.config.entrypoint import EntrypointConfig, LimitsConfig
 from a3s_gateway.protocol.http1.request_head import Limits
+from a3s_gateway.protocol.http2 import frames
+from a3s_gateway.protocol.http2.settings import Settings
 from a3s_gateway.service.udp_sessions import SessionTable
 from a3s_gateway.transport.timers import timers_for
 from a3s_gateway.transport.tls_server import ServerTls
@@ -53,6 +55,7 @@ def http_listener(
         _limits(entrypoint.limits),
         entrypoint.timeouts,
         trust_in(entrypoint.trusted_proxies),
+        _http2(entrypoint),
     )
     endpoint = LateEndpoint(lambda: stream_endpoint(reactor, entrypoint, tls, stock=stock))
     return StreamEntrypoint(reactor, entrypoint, endpoint, factory, tls)
@@ -103,6 +106,20 @@ def listener_for(
 
 def _everybody(_address: str) -> bool:
     return True
+
+
+def _http2(entrypoint: EntrypointConfig) -> Settings | None:
+    config = entrypoint.http2
+    if not config.enabled:
+        return None
+    return Settings(
+        config.max_concurrent_streams,
+        min(config.stream_window, frames.LARGEST_WINDOW),
+        min(config.connection_window, frames.LARGEST_WINDOW),
+        entrypoint.limits.max_head_bytes,
+        config.max_resets_per_second,
+        config.max_control_frames_per_second,
+    )
 
 
 def _limits(config: LimitsConfig) -> Limits:

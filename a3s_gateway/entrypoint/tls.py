@@ -20,7 +20,8 @@ from a3s_gateway.transport.tls_server import (
     load_server_tls,
 )
 
-ALPN = (b"http/1.1",)  # what HTTP entrypoints speak by TLS, the preferred one first
+HTTP1 = (b"http/1.1",)
+ALPN = (b"h2", b"http/1.1")  # what HTTP entrypoints speak by TLS, the preferred one first
 
 
 @frozen(eq=False)
@@ -47,7 +48,8 @@ def load_tls(config: GatewayConfig) -> Generator[None, None, LoadedTls]:
         if tls is None or tls.acme:
             continue
         try:
-            loaded[name] = yield from load_entrypoint_tls(tls)
+            alpn = ALPN if entrypoint.http2.enabled else HTTP1
+            loaded[name] = yield from load_entrypoint_tls(tls, alpn)
         except TlsConfigurationError as error:
             faults.append(_fault(tls, error))
     for each in _of_servers(config):
@@ -56,11 +58,13 @@ def load_tls(config: GatewayConfig) -> Generator[None, None, LoadedTls]:
     return LoadedTls(loaded, tuple(faults))
 
 
-def load_entrypoint_tls(tls: TlsConfig) -> Generator[None, None, ServerTls]:
+def load_entrypoint_tls(
+    tls: TlsConfig, alpn: tuple[bytes, ...] = ALPN
+) -> Generator[None, None, ServerTls]:
     """Read the files of one entrypoint; raises `TlsConfigurationError`."""
     asked = tls.client_auth
     auth = ClientAuth(asked.mode, asked.ca_files) if asked is not None else None
-    policy = ServerPolicy(tls.min_version, ALPN, tls.strict_sni, auth, tls.max_handshakes)
+    policy = ServerPolicy(tls.min_version, alpn, tls.strict_sni, auth, tls.max_handshakes)
     return load_server_tls(tuple(tls.files()), policy)
 
 

@@ -40,6 +40,7 @@ class Head:
         expects_continue: The client waits for a 100 before it sends the body.
         upgrade: The protocols of an Upgrade field that Connection names, as sent; else empty.
         stream: Its number; always 0 in HTTP/1.
+        http2_settings: The value of HTTP2-Settings, where it asks to change to HTTP/2.
 
     """
 
@@ -57,6 +58,7 @@ class Head:
     keep_alive: bool = True
     upgrade: str = ""
     stream: int = 0
+    http2_settings: str = ""
 
 
 @event(eq=False)

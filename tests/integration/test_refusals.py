@@ -54,7 +54,7 @@ REQUEST_LINES = {
     "HTTP/1.2": Refused(b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, "VERSION_NOT_SUPPORTED"),
     "HTTP/0.9": Refused(b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505, "VERSION_NOT_SUPPORTED"),
     "HTTP/3.0": Refused(b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505, "VERSION_NOT_SUPPORTED"),
-    "HTTP/2's preface": Refused(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "VERSION_NOT_SUPPORTED"),
+    "HTTP/2.0": Refused(b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "VERSION_NOT_SUPPORTED"),
     "blank lines without end": Refused(b"\r\n" * 5 + GET),
     "a bare LF as a blank line": Refused(b"\n" + GET),
 }

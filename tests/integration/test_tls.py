@@ -106,9 +106,10 @@ class EntrypointTests(TlsTestCase):
         client.send(GET * 3)
         assert [(await client.response()).status for _ in range(3)] == [200] * 3
 
-    async def test_http_1_1_is_agreed_upon(self) -> None:
+    async def test_http_1_1_is_agreed_upon_where_http_2_is_turned_off(self) -> None:
         """A client that offers HTTP/2 first learns that it is to speak HTTP/1.1."""
-        await self.gateway(entrypoint=self.tls_block())
+        block = self.tls_block() + "\nhttp2 { enabled = false }"
+        await self.gateway(entrypoint=block)
         offer = client_context(ca_file=self.ca.cert_path, alpn=(b"h2", b"http/1.1"))
         client = await self.tls_client(offer)
         assert client.transport.negotiatedProtocol == b"http/1.1"

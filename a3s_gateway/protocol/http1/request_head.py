@@ -14,6 +14,7 @@ from a3s_gateway.headers import (
     EXPECT,
     FORWARDED,
     HOST,
+    HTTP2_SETTINGS,
     PLAIN,
     REQUEST_ID,
     TE,
@@ -46,6 +47,15 @@ LINE_WITHOUT_TARGET: Final = 64  # bytes
 # Of a head; larger ones are parsed each time, or thousands of idle connections could keep
 # five times their size in memory.
 REMEMBERED: Final = 4096  # bytes
+PREFACE_LINE: Final = b"PRI * HTTP/2.0"
+
+
+class Http2PrefaceError(RemoteProtocolError):
+    """The connection begins as one of HTTP/2 does (RFC 9113 §3.4)."""
+
+
+class NotHttpError(RemoteProtocolError):
+    """What stands in place of a request line is not one of any version of HTTP."""
 
 
 @frozen
@@ -75,6 +85,7 @@ class Fields:
     expects_continue: bool = False
     keep_alive: bool = True
     upgrade: str = ""
+    http2_settings: str = ""
 
 
 class RequestHeadParser:
@@ -124,6 +135,8 @@ class RequestHeadParser:
                     known.expects_continue,
                     known.keep_alive,
                     known.upgrade,
+                    0,
+                    known.http2_settings,
                 )
         return self._parse_other(wire)
 
@@ -140,6 +153,7 @@ class RequestHeadParser:
         return Head(
             method, path, query, host, authority, version, known.headers, known.length,
             known.forwarded, request_id, known.expects_continue, known.keep_alive, known.upgrade,
+            0, known.http2_settings,
         )  # fmt: skip
 
     def _parse_request_line(self, line: bytes) -> tuple[str, bytes, int]:
@@ -149,8 +163,12 @@ class RequestHeadParser:
         method, target, protocol = parts
         version = _VERSIONS.get(protocol)
         if version is None:
+            if line == PREFACE_LINE:
+                raise Http2PrefaceError("HTTP/2 is not spoken here", "VERSION_NOT_SUPPORTED")
             if _ANY_VERSION.fullmatch(protocol) is None:
-                raise RemoteProtocolError("the request line is malformed")
+                is_http = b"http" in protocol.lower()
+                fault = RemoteProtocolError if is_http else NotHttpError
+                raise fault("the request line is malformed")
             raise RemoteProtocolError("", "VERSION_NOT_SUPPORTED")
         name = _METHODS.get(method)
         if name is None:
@@ -246,18 +264,20 @@ class _Special:
     forwarded: list[tuple[str, str]]
     upgrades: list[str]
     request_ids: list[str]
+    http2_settings: list[str]
     te: str = ""
     expects_continue: bool = False
 
 
 def _sort(special: list[Header]) -> _Special:
-    found = _Special([], [], [], [], [], [])
+    found = _Special([], [], [], [], [], [], [])
     lists = {
         CONNECTION: found.connection,
         CONTENT_LENGTH: found.lengths,
         TRANSFER_ENCODING: found.codings,
         UPGRADE: found.upgrades,
         REQUEST_ID: found.request_ids,
+        HTTP2_SETTINGS: found.http2_settings,
     }
     for header in special:
         kind, value = header.kind, header.value
@@ -302,6 +322,7 @@ def _judge(
         found.expects_continue and version == 11 and length != 0,
         keep_alive,
         upgrade,
+        found.http2_settings[0] if upgrade and len(found.http2_settings) == 1 else "",
     )
 
 

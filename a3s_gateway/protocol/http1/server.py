@@ -14,6 +14,7 @@ from a3s_gateway.protocol.http1.request_head import (
     DEFAULT_LIMITS,
     LINE_WITHOUT_TARGET,
     REMEMBERED,
+    Http2PrefaceError,
     Limits,
     RequestHeadParser,
 )
@@ -38,6 +39,7 @@ class Http1Server:
     `next_cycle`, which is called when the response has been sent.
 
     Attributes:
+        is_fresh: No request has ended yet.
         is_request_complete: The current request has been received to its end.
         keep_alive: Another request may follow; whoever wants to close sets it to false before
             the response's head is sent, and it says so.
@@ -46,8 +48,8 @@ class Http1Server:
 
     __slots__ = (
         "_blank_lines", "_body_left", "_buffer", "_decoder", "_framing", "_last_head",
-        "_last_wire", "_limits", "_parser", "_receiving", "_sending", "is_request_complete",
-        "keep_alive",
+        "_last_wire", "_limits", "_parser", "_receiving", "_sending", "is_fresh",
+        "is_request_complete", "keep_alive",
     )  # fmt: skip
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -63,6 +65,7 @@ class Http1Server:
         # The last head and its bytes: clients repeat themselves.
         self._last_wire = b""
         self._last_head: Head | None = None
+        self.is_fresh = True
         self.is_request_complete = False
         self.keep_alive = True
 
@@ -131,6 +134,7 @@ class Http1Server:
         if self._sending or self._receiving != _DONE:
             raise LocalProtocolError(f"next_cycle in state {self._receiving}")
         self._receiving = _HEAD
+        self.is_fresh = False
         self.is_request_complete = False
         self._blank_lines = 0
         if not self._last_wire:
@@ -153,7 +157,11 @@ class Http1Server:
                 raise RemoteProtocolError("the head is too large", "HEADERS_TOO_LARGE")
             size = end + 4
             wire = data if len(data) == size else data[:size]
-            head = self._parser.parse(wire)
+            try:
+                head = self._parser.parse(wire)
+            except Http2PrefaceError:
+                self._buffer = data
+                raise
             if head.upgrade and head.length == 0 and wanted(head.upgrade) == WEBSOCKET:
                 check_handshake(head.method, head.headers)
             self._last_wire = wire if size <= REMEMBERED else b""
@@ -232,6 +240,12 @@ class Http1Server:
         if head.version == 10:
             return b""
         return b"%b%b\r\n" % (_status_line(status, reason), headers.wire)
+
+    def take_unread(self) -> bytes:
+        """Return what was received and is not HTTP/1.1; the codec has ended."""
+        self._receiving = _CLOSED
+        rest, self._buffer = self._buffer, b""
+        return rest
 
     def switch_protocols(
         self, upgrade: str, headers: Headers, request_id: str

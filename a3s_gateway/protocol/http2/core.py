@@ -14,6 +14,7 @@ from . import frames, settings
 from .receiver import ConnectionFaultError, Receiver
 from .settings import Settings
 
+_OF_BLOCKS: Final = (frames.HEADERS, frames.CONTINUATION)
 LARGEST_SENT: Final = 64 * 1024  # bytes of a frame, so that streams take turns
 
 
@@ -41,9 +42,17 @@ class Http2Core(Receiver):
     # -- receiving
 
     @property
-    def is_in_frame(self) -> bool:
-        """Whether the rest of a frame or of a field block is to come."""
-        return bool(self._buffer) or self._block_stream != 0
+    def is_greeted(self) -> bool:
+        """Whether the peer's SETTINGS have come."""
+        return self._is_greeted
+
+    @property
+    def is_in_head(self) -> bool:
+        """Whether the rest of a field block is to come, or what may be one."""
+        if self._block_stream:
+            return True
+        buffer = self._buffer
+        return bool(buffer) and (len(buffer) < 4 or buffer[3] in _OF_BLOCKS)
 
     def receive_data(self, data: bytes, now: float) -> list[Http2Event]:
         """

@@ -191,8 +191,8 @@ class Receiver(Sender):
         if is_last:
             self._end_receiving(stream)
 
-    def consumed(self, number: int, size: int) -> None:
-        """Let the peer send `size` bytes more: as many have found their reader."""
+    def consumed(self, number: int, size: int = frames.LARGEST_WINDOW) -> None:
+        """Let the peer send `size` bytes more, or as many as have come: they found a reader."""
         stream = self.streams.get(number)
         if stream is None:
             return  # all that was not consumed was granted when it ended

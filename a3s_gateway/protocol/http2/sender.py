@@ -91,6 +91,10 @@ class Sender:
         if not stream.is_sending or stream.ends:
             raise LocalProtocolError(f"data on stream {number}, which has ended")
         size = len(data)
+        if not size and not stream.held:
+            if is_last:
+                self._send_frame(stream, data, is_last=True)
+            return True
         if (
             size <= stream.send_window
             and size <= self._send_window
@@ -98,8 +102,7 @@ class Sender:
             and not self.is_held
             and not stream.held
         ):
-            if size or is_last:
-                self._send_frame(stream, data, is_last=is_last)
+            self._send_frame(stream, data, is_last=is_last)
             return True
         if size:
             if stream.pending is None:
