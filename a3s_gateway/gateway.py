@@ -41,9 +41,9 @@ from a3s_gateway.config.reading_service import read_apart
 from a3s_gateway.effects import Effects
 from a3s_gateway.entrypoint.entrypoints_service import BindError, Entrypoints
 from a3s_gateway.entrypoint.listener import Listener
-from a3s_gateway.entrypoint.tls import certificate_faults, load_tls
+from a3s_gateway.entrypoint.tls import certificate_faults, tls_of
 from a3s_gateway.hcl.diagnostics import Diagnostic
-from a3s_gateway.observability.facts import Facts
+from a3s_gateway.observability.facts import Certificates, Facts
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.observability.observing_service import Observing, cannot_open
 from a3s_gateway.provider.file_service import FileProvider
@@ -140,8 +140,12 @@ class Gateway(MultiService):
         """Gather what metrics are made of; what was noted so far is counted."""
         connections = self._entrypoints.connections_by_name
         return self._observing.facts(
-            __version__, self._snapshot, connections, self._reloader.outcomes
+            __version__, self._snapshot, connections, self._reloader.outcomes, self.certificates()
         )
+
+    def certificates(self) -> Certificates:
+        """Return what clients are shown by TLS."""
+        return self._entrypoints.certificates()
 
     def metrics(self) -> Metrics:
         """Make a collector for a registry of prometheus_client's."""
@@ -200,9 +204,7 @@ class Gateway(MultiService):
 
     async def _open(self) -> None:
         config = self._config
-        loaded = finish(load_tls(config))
-        if loaded.faults:
-            raise ConfigError(loaded.faults, config.sources)
+        tls = tls_of(config)
         self._observing = Observing(self._reactor, config.access_log)
         self._entrypoints = Entrypoints(self._reactor, self._stock)
         self._health = HealthChecks(self._reactor)
@@ -219,7 +221,7 @@ class Gateway(MultiService):
         self._admin.setServiceParent(self)
         await self._admin.open(config)
         self._entrypoints.setServiceParent(self)
-        await self._entrypoints.open(config, self._snapshot.resources, loaded.entrypoints)
+        await self._entrypoints.open(config, self._snapshot.resources, tls)
         for part in (self._reloader, self._files):
             part.setServiceParent(self)
         self._files.watch(config)

@@ -36,6 +36,10 @@ HTTP2_SETTINGS: Final = 11
 _FORWARDED_NAMES: Final = (
     "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
     "x-forwarded-port", "x-real-ip",
+    # What we say of a client's certificate (`entrypoint/client_certificate.py`), and RFC 9440.
+    "x-client-cert-verified", "x-client-cert-subject", "x-client-cert-issuer",
+    "x-client-cert-serial", "x-client-cert-fingerprint", "x-client-cert-not-after",
+    "x-client-cert-names", "client-cert", "client-cert-chain",
 )  # fmt: skip
 
 

@@ -108,6 +108,7 @@ class Api:
             "services": self._services,
             "backends": self._backends,
             "channels": self._channels,
+            "certificates": self._certificates,
             "version": self._version,
         }
         kind, _, name = path.partition("/")
@@ -196,6 +197,13 @@ class Api:
         if mux is None:
             return refusal(404, "No router leads to mux@internal")
         return (yield from in_json(shown.channels(mux.hub, mux.channels)))
+
+    def _certificates(self) -> Work[Answer]:
+        found: list[Json] = []
+        for name, certificates in self.gateway.certificates().by_entrypoint.items():
+            found += [shown.certificate(name, each) for each in certificates]
+            yield
+        return (yield from in_json(found))
 
     def _version(self) -> Work[Answer]:
         return (yield from in_json({"name": "a3s-gateway", "version": self.gateway.version}))

@@ -11,6 +11,7 @@ from a3s_gateway.config.router import RouterConfig
 from a3s_gateway.config.schema import Json
 from a3s_gateway.datagrams import UdpRoute
 from a3s_gateway.dataplane import Route
+from a3s_gateway.observability.facts import Certificate, Certificates
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.router.table import Entry
 from a3s_gateway.runtime.compile import Snapshot
@@ -52,8 +53,23 @@ class Shown(Protocol):
     def metrics(self) -> Metrics:
         """Return its metrics."""
 
+    def certificates(self) -> Certificates:
+        """Return what clients are shown by TLS."""
+
     def find_snapshot(self) -> Snapshot | None:
         """Return what is compiled and in force; None before the start."""
+
+
+def certificate(entrypoint: str, each: Certificate) -> dict[str, Json]:
+    """Describe one certificate of an entrypoint."""
+    return {
+        "entrypoint": entrypoint,
+        "cert_file": each.cert_file,
+        "algorithm": each.algorithm,
+        "names": [*each.names, *each.addresses],
+        "serial": each.serial,
+        "not_after": f"{each.not_after:%Y-%m-%dT%H:%M:%SZ}",
+    }
 
 
 def routes(config: GatewayConfig, snapshot: Snapshot) -> Iterator[dict[str, Json]]:

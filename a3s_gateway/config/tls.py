@@ -38,7 +38,12 @@ class ClientAuthConfig(Section):
         default="require",
     )
 
+    @property
+    def verifies(self) -> bool:
+        """Tell whether what a certificate says can be believed."""
+        return self.mode in _VERIFYING
+
     def mistakes(self) -> Iterator[Mistake]:
         """Refuse to verify against nobody, and authorities that nobody asks."""
-        if self.mode in _VERIFYING and not self.ca_files:
+        if self.verifies and not self.ca_files:
             yield Mistake("", f'"client_auth" with mode "{self.mode}" needs "ca_files"')

@@ -18,13 +18,17 @@ from a3s_gateway.config.entrypoint import EntrypointConfig
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic, Span
+from a3s_gateway.observability.facts import Certificates
 from a3s_gateway.runtime.diff import diff_listeners
 from a3s_gateway.transport.inherited import NotPassedError
 from a3s_gateway.transport.tls_server import ServerTls
 
+from .certificates_service import CertificateWatch, Served
 from .changeover import Changeover
 from .listener import Clients, Listener
 from .making import listener_for
+from .stream_service import StreamEntrypoint
+from .tls import alpn_of
 
 _log = Logger()
 
@@ -55,10 +59,13 @@ class Entrypoints(MultiService):
     stock: bool
     listeners: list[Listener] = field(factory=list, init=False)
     leaving: list[Clients] = field(factory=list, init=False)  # listened on no more
+    watch: CertificateWatch = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         super().__init__()
         self.setName("entrypoints")
+        self.watch = CertificateWatch(self.reactor, self.served)
+        self.watch.setServiceParent(self)
 
     async def open(
         self,
@@ -132,6 +139,22 @@ class Entrypoints(MultiService):
             for each in self.listeners
             if each.port is not None
         }
+
+    def served(self) -> list[Served]:
+        """Return all that clients are met with by TLS."""
+        streams = [each for each in self.listeners if isinstance(each, StreamEntrypoint)]
+        return [
+            Served(each.config.name, each.config.tls, alpn_of(each.config), each.tls)
+            for each in streams
+            if each.config.tls is not None and each.tls is not None
+        ]
+
+    def certificates(self) -> Certificates:
+        """Return what clients are shown."""
+        shown = {each.entrypoint: each.tls.certificates.identities for each in self.served()}
+        return Certificates(
+            by_entrypoint=shown, renewed=self.watch.renewed, failed=self.watch.failed
+        )
 
     @property
     def connections(self) -> int:

@@ -71,7 +71,7 @@ class Http2Stream:
         connection = self._connection
         factory, known = connection.factory, connection.introduction
         if head.headers is not known.fields or head.authority != known.authority:
-            known.learn(head, connection.peer, factory.scheme, factory.is_trusted)
+            factory.introduce(known, head, connection.peer, connection.transport)
         who = known.who
         request_id = head.request_id or f"{getrandbits(128):032x}"
         exchange = Exchange(

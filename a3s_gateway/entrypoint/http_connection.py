@@ -145,7 +145,7 @@ class HttpConnection(ChangingConnection):
         factory = self.factory
         known = self._introduction
         if head.headers is not known.fields or head.authority != known.authority:
-            known.learn(head, self._peer, factory.scheme, factory.is_trusted)
+            factory.introduce(known, head, self._peer, self.transport)
         who = known.who
         request_id = head.request_id or f"{getrandbits(128):032x}"
         exchange = Exchange(

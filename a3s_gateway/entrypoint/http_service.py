@@ -11,14 +11,19 @@ from twisted.internet.interfaces import IAddress
 
 from a3s_gateway.http import Exchange, Request, Response
 
+from .client_certificate import certificate_fields
 from .http_connection import HttpConnection
 from .stream_service import StreamFactory
 
 if TYPE_CHECKING:
+    from a3s_gateway.config.tls import ClientAuthConfig
+    from a3s_gateway.protocol.codec import Head
     from a3s_gateway.protocol.forwarded import Trust
     from a3s_gateway.protocol.http1.request_head import Limits
     from a3s_gateway.protocol.http2.settings import Settings
     from a3s_gateway.transport.timers import Timers
+
+    from .introduction import Introduction
 
 
 class Resource(Interface):
@@ -62,13 +67,21 @@ class HttpFactory(StreamFactory):
     timeouts: Timeouts
     is_trusted: Trust
     http2: Settings | None
+    client_auth: ClientAuthConfig | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> HttpConnection:  # type: ignore[override]  # noqa: ARG002
         """Make the protocol of a connection that was accepted."""
         return HttpConnection(self)
 
+    def introduce(self, known: Introduction, head: Head, peer: str, transport: Any) -> None:
+        """Work out what backends are told of who sent `head` over `transport`."""
+        asked = self.client_auth
+        if asked is not None and known.certificate is None:
+            known.certificate = certificate_fields(transport, is_verified=asked.verifies)
+        known.learn(head, peer, self.scheme, self.is_trusted)
+
     def become(self, other: HttpFactory, *, forget: bool) -> None:
-        """Take over all but the scheme, in which connections do not change."""
+        """Take over all but what was agreed in the handshake, if there was one."""
         self.name, self.resource = other.name, other.resource
         self.limits, self.timeouts = other.limits, other.timeouts
         self.is_trusted, self.http2 = other.is_trusted, other.http2

@@ -17,16 +17,18 @@ class Introduction:
         authority: The authority it was last worked out for.
         headers: `fields`, and what we know of the client.
         who: The client and its scheme.
+        certificate: What is said of the client's certificate; None until that is known.
 
     """
 
-    __slots__ = ("_is_large", "authority", "fields", "headers", "who")
+    __slots__ = ("_is_large", "authority", "certificate", "fields", "headers", "who")
 
     def __init__(self) -> None:
         self.fields: Headers | None = None
         self.authority: str | None = None
         self.headers = EMPTY_HEADERS
         self.who = Forwarded(EMPTY_HEADERS, "", "")
+        self.certificate: Headers | None = None
         self._is_large = False
 
     def learn(self, head: Head, peer: str, scheme: str, is_trusted: Trust) -> None:
@@ -35,6 +37,8 @@ class Introduction:
         if head.forwarded or head.authority != self.authority:
             self.who = forwarded(peer, scheme, head.authority, head.forwarded, is_trusted)
         self.headers = head.headers.joined(self.who.headers)
+        if self.certificate:
+            self.headers = self.headers.joined(self.certificate)
         self.fields = head.headers
         self.authority = None if head.forwarded else head.authority
         self._is_large = len(self.headers.wire) > REMEMBERED

@@ -56,6 +56,7 @@ def http_listener(
         entrypoint.timeouts,
         trust_in(entrypoint.trusted_proxies),
         _http2(entrypoint),
+        entrypoint.tls.client_auth if entrypoint.tls is not None else None,
     )
     endpoint = LateEndpoint(lambda: stream_endpoint(reactor, entrypoint, tls, stock=stock))
     return StreamEntrypoint(reactor, entrypoint, endpoint, factory, tls)

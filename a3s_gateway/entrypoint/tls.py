@@ -6,7 +6,8 @@ from collections.abc import Generator, Iterator, Mapping
 
 from attrs import frozen
 
-from a3s_gateway.config.entrypoint import TlsConfig
+from a3s_gateway.config.entrypoint import EntrypointConfig, TlsConfig
+from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.schema import Section
 from a3s_gateway.hcl.diagnostics import Diagnostic
@@ -44,22 +45,33 @@ def load_tls(config: GatewayConfig) -> Generator[None, None, LoadedTls]:
     loaded: dict[str, ServerTls] = {}
     faults: list[Diagnostic] = []
     for name, entrypoint in config.entrypoints.items():
-        tls = entrypoint.tls
-        if tls is None or tls.acme:
+        if entrypoint.tls is None or entrypoint.tls.acme:
             continue
         try:
-            alpn = ALPN if entrypoint.http2.enabled else HTTP1
-            loaded[name] = yield from load_entrypoint_tls(tls, alpn)
+            loaded[name] = yield from load_entrypoint_tls(entrypoint.tls, alpn_of(entrypoint))
         except TlsConfigurationError as error:
-            faults.append(_fault(tls, error))
+            faults.append(_fault(entrypoint.tls, error))
     for each in _of_servers(config):
         faults += each
         yield
     return LoadedTls(loaded, tuple(faults))
 
 
+def tls_of(config: GatewayConfig) -> Mapping[str, ServerTls]:
+    """Read all of it at once; raises `ConfigError` with every file that cannot be used."""
+    loaded = finish(load_tls(config))
+    if loaded.faults:
+        raise ConfigError(loaded.faults, config.sources)
+    return loaded.entrypoints
+
+
+def alpn_of(entrypoint: EntrypointConfig) -> tuple[bytes, ...]:
+    """Say which protocols are offered there."""
+    return ALPN if entrypoint.http2.enabled else HTTP1
+
+
 def load_entrypoint_tls(
-    tls: TlsConfig, alpn: tuple[bytes, ...] = ALPN
+    tls: TlsConfig, alpn: tuple[bytes, ...]
 ) -> Generator[None, None, ServerTls]:
     """Read the files of one entrypoint; raises `TlsConfigurationError`."""
     asked = tls.client_auth

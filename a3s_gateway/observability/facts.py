@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from attrs import field, frozen
@@ -64,6 +65,51 @@ class Outcomes(Protocol):
         """When one last succeeded, or the gateway started."""
 
 
+class Certificate(Protocol):
+    """A certificate of an entrypoint; `transport.tls_identity.Identity` is one."""
+
+    @property
+    def cert_file(self) -> str:
+        """Where it was read from."""
+
+    @property
+    def algorithm(self) -> str:
+        """Of its key."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Host names it is for."""
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Addresses it is for."""
+
+    @property
+    def serial(self) -> str:
+        """Its number."""
+
+    @property
+    def not_after(self) -> datetime:
+        """When it expires."""
+
+
+@frozen(eq=False, kw_only=True)
+class Certificates:
+    """
+    What clients are shown.
+
+    Attributes:
+        by_entrypoint: All certificates.
+        renewed: How often new files were put in force without a reload.
+        failed: How often new files could not be used.
+
+    """
+
+    by_entrypoint: Mapping[str, Sequence[Certificate]] = field(factory=dict)
+    renewed: int = 0
+    failed: int = 0
+
+
 @frozen(eq=False, kw_only=True)
 class Facts:
     """
@@ -82,6 +128,7 @@ class Facts:
         channels: What went through each entry of `ws_mux.channels`; empty if nobody can use it.
         hub: Who is connected to them; None as before.
         reloads: What became of them.
+        certificates: What clients are shown.
         lost_lines: Lines of the access log that could not be written.
         lost_spans: Spans that no collector has taken.
 
@@ -99,6 +146,7 @@ class Facts:
     channels: Mapping[str, ChannelCounters] = field(factory=dict)
     hub: Hub | None = None
     reloads: Outcomes
+    certificates: Certificates = field(factory=Certificates)
     lost_lines: int = 0
     lost_spans: int = 0
 

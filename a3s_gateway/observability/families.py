@@ -145,6 +145,17 @@ def _by_outcome(facts: Facts) -> Iterator[Series]:
     yield ("success",), facts.reloads.succeeded
 
 
+def _expiries(facts: Facts) -> Iterator[Series]:
+    for name, found in facts.certificates.by_entrypoint.items():
+        for file, each in {each.cert_file: each for each in found}.items():
+            yield (file, name), each.not_after.timestamp()
+
+
+def _renewals(facts: Facts) -> Iterator[Series]:
+    yield ("failure",), facts.certificates.failed
+    yield ("success",), facts.certificates.renewed
+
+
 def _build(facts: Facts) -> Iterator[Series]:
     yield (platform.python_version(), facts.version), 1
 
@@ -238,6 +249,12 @@ COUNTS: Final = (
            _one(lambda f: f.reloads.last_at)),
     Family("gateway_config_reloads_total", "counter",
            "Reloads by outcome.", ("outcome",), _by_outcome),
+    Family("gateway_tls_certificate_not_after_timestamp_seconds", "gauge",
+           "When the certificate expires, in seconds since 1970; it is named by its file.",
+           ("certificate", "entrypoint"), _expiries),
+    Family("gateway_tls_certificate_renewals_total", "counter",
+           "Changes of certificates' files, by whether they could be put in force.",
+           ("outcome",), _renewals),
     Family("gateway_access_log_dropped_lines_total", "counter",
            "Lines of the access log that could not be written in time.", (),
            _one(lambda f: f.lost_lines)),

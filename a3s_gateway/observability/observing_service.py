@@ -22,7 +22,7 @@ from a3s_gateway.transport.timers import timers_for
 from .access_log import AccessLogFormat, Line
 from .access_log_service import AccessLogService
 from .counters import Ledger, RouteCounters
-from .facts import Facts, Outcomes
+from .facts import Certificates, Facts, Outcomes
 from .observer import ExchangeObserver
 from .otlp_service import Exporters
 from .output import Output
@@ -118,6 +118,7 @@ class Observing(MultiService):
         snapshot: Snapshot | None,
         connections: Mapping[str, int],
         reloads: Outcomes,
+        certificates: Certificates,
     ) -> Facts:
         """Gather what has been counted; `connections` are clients by entrypoint."""
         self.flush()
@@ -138,6 +139,7 @@ class Observing(MultiService):
             channels=mux.hub.counters_by_entry(mux.channels) if mux else {},
             hub=mux.hub if mux else None,
             reloads=reloads,
+            certificates=certificates,
             lost_lines=self._lost(),
             lost_spans=self.exporters.lost,
         )

@@ -47,7 +47,11 @@ def diff_listeners(
 
 def speaks_otherwise(old: EntrypointConfig, new: EntrypointConfig) -> bool:
     """Tell whether connections accepted before must end: they speak what is spoken no longer."""
-    return old.protocol != new.protocol or (old.tls is None) != (new.tls is None)
+    if old.protocol != new.protocol or (old.tls is None) != (new.tls is None):
+        return True
+    if old.tls is None or new.tls is None:
+        return False
+    return old.tls.client_auth != new.tls.client_auth  # nobody goes on who would not get in now
 
 
 def judges_otherwise(old: EntrypointConfig, new: EntrypointConfig) -> bool:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 File = str | Path
+Stamp = tuple[int, int, int]  # changes when a file is written or replaced
 
 
 class TlsConfigurationError(ValueError):
@@ -96,3 +97,12 @@ def read_file(file: File) -> bytes:
             f"cannot read {file}: {error.strerror}",
             "check the path, and that this user may read the file",
         ) from error
+
+
+def stamp_of(file: File) -> Stamp:
+    """Look at a file without reading it; one that cannot be had is as good as any other."""
+    try:
+        status = Path(file).stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_size, status.st_ino

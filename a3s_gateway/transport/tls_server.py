@@ -15,7 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from .tls_context import MinVersion, base_context, refused_by_openssl
-from .tls_files import File, load_certificates, read_file
+from .tls_files import File, Stamp, load_certificates, read_file, stamp_of
 from .tls_identity import Directory, Group, Identity, load_identity
 
 _ffi: Any = Binding.ffi
@@ -76,11 +76,21 @@ class ServerPolicy:
 
 @frozen(eq=False)
 class Certificates:
-    """The identities there are, and OpenSSL's contexts of them: what is replaced as a whole."""
+    """
+    The identities there are, and OpenSSL's contexts of them: what is replaced as a whole.
+
+    Attributes:
+        identities: In the order of the configuration.
+        directory: Finds them by name.
+        contexts: One for each group of them.
+        stamps: Of the files, just before they were read.
+
+    """
 
     identities: tuple[Identity, ...]
     directory: Directory
     contexts: Mapping[Group, SSL.Context]
+    stamps: Mapping[str, Stamp]
 
     def context_for(self, name: bytes | None, *, is_strict: bool) -> SSL.Context | None:
         """Find the context for the name that a client asks for; None if it is to be sent away."""
@@ -179,6 +189,9 @@ def load_server_tls(
     pairs: Sequence[tuple[File, File]], policy: ServerPolicy
 ) -> Generator[None, None, ServerTls]:
     """Do what `server_tls` does, and yield wherever others may have their turn."""
+    authorities = policy.client_auth.ca_files if policy.client_auth is not None else ()
+    files = (*(str(file) for pair in pairs for file in pair), *authorities)
+    stamps = {file: stamp_of(file) for file in files}
     sessions = _sessions_of(policy)
     front = _context(policy, sessions, ())
     identities = []
@@ -190,7 +203,8 @@ def load_server_tls(
     for group in directory.groups():
         contexts[group] = _context(policy, sessions, group)
         yield
-    return ServerTls(policy, Certificates(tuple(identities), directory, contexts), front, sessions)
+    certificates = Certificates(tuple(identities), directory, contexts, stamps)
+    return ServerTls(policy, certificates, front, sessions)
 
 
 def _sessions_of(policy: ServerPolicy) -> bytes:

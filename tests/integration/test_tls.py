@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - has the gateway look at files, as its timers do
 """TLS on both sides of a gateway, over real sockets."""
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from typing import Any, ClassVar
 import attrs
 from OpenSSL import SSL
 from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.logger import capturedLogs, formatEvent
 
@@ -153,6 +155,207 @@ class EntrypointTests(TlsTestCase):
         await gateway.shutdown().addTimeout(5, reactor)
         await client.ended()
         await silent.ended()
+
+
+class ManyCertificatesTests(TlsTestCase):
+    """Names, clients' certificates, limits: what a `tls` block can say."""
+
+    def certificates(self, *pairs: tuple[Path, Path]) -> str:
+        each = ", ".join(f'{{ cert_file = "{c}", key_file = "{k}" }}' for c, k in pairs)
+        return f"certificates = [{each}]"
+
+    async def client_named(self, name: str, **options: Any) -> Peer:
+        port = self.gateways[-1].addresses()["web"].port
+        tls = ClientTls(client_context(ca_file=self.ca.cert_path, **options), name)
+        endpoint = client_endpoint(reactor, "127.0.0.1", port, tls=tls, stock=True)
+        peer = await connectProtocol(endpoint, Peer())
+        self.everyone.append(peer)
+        return peer
+
+    async def test_each_name_has_its_certificate(self) -> None:
+        """A client verifies whom it asked for; one block may have all certificates in the list."""
+        pairs = [issue(self.ca, [name]) for name in ("localhost", "*.shop.example")]
+        await self.gateway(entrypoint=f"tls {{ {self.certificates(*pairs)} }}")
+        for name in ("localhost", "www.shop.example"):
+            client = await self.client_named(name)
+            client.send(GET)
+            assert (await client.response()).status == 200
+        with self.assertRaises(TlsError):
+            await self.client_named("other.example")
+
+    async def test_strict_names(self) -> None:
+        """The client is told that there is nobody of that name."""
+        await self.gateway(entrypoint=self.tls_block("strict_sni = true"))
+        with self.assertRaisesRegex(TlsError, "unrecognized name"):
+            await self.client_named("other.example")
+        await self.client_named("localhost")
+
+    async def test_backends_learn_who_the_client_is(self) -> None:
+        """By fields that only the gateway may set, whatever the client sends, on each request."""
+        backend = await self.backend(OK)
+        asked = f'client_auth {{ ca_files = ["{self.ca.cert_path}"] }}'
+        await self.gateway(backend.url, entrypoint=self.tls_block(asked))
+        cert, key = issue(self.ca, ["alice.example"], common_name="Älice, of \u2603")
+        client = await self.client_named("localhost", cert_file=cert, key_file=key)
+        for lie in ("X-Client-Cert-Subject: CN=root", "x_client-cert_verified: true"):
+            client.send(f"GET / HTTP/1.1\r\nHost: a\r\n{lie}\r\n\r\n".encode())
+            assert (await client.response()).status == 200
+        for request in backend.requests:
+            assert request.all("x-client-cert-verified") == ["true"]
+            assert request.all("x_client-cert_verified") == []
+            subject = r"CN=\C3\84lice\, of \E2\98\83"
+            assert request.all("x-client-cert-subject") == [subject]
+            assert request.find("x-client-cert-issuer") == "CN=Test authority"
+            assert request.find("x-client-cert-names") == "DNS:alice.example"
+            assert len(request.find("x-client-cert-fingerprint") or "") == 64
+
+    async def test_a_certificate_is_required(self) -> None:
+        """Who has none does not get in."""
+        asked = f'client_auth {{ ca_files = ["{self.ca.cert_path}"] }}'
+        await self.gateway(entrypoint=self.tls_block(asked))
+        client = await self.client_named("localhost")  # TLS 1.3 tells a client only afterwards
+        client.send(GET)
+        await client.ended()
+        assert client.received == b""
+
+    async def test_fields_of_certificates_are_not_for_clients(self) -> None:
+        """Nobody is asked for a certificate, so nobody can say that there was one."""
+        backend = await self.backend(OK)
+        await self.gateway(backend.url, entrypoint=self.tls_block())
+        client = await self.client_named("localhost")
+        client.send(
+            b"GET / HTTP/1.1\r\nHost: a\r\n"
+            b"X-Client-Cert-Verified: true\r\nClient-Cert: :AA==:\r\n\r\n"
+        )
+        assert (await client.response()).status == 200
+        assert not [n for n in backend.requests[0].names if "client-cert" in n]
+
+    async def test_a_key_of_another_certificate_in_the_list(self) -> None:
+        """The fault stands where the list names it."""
+        cert, _ = issue(self.ca, ["localhost"])
+        _, other = issue(self.ca, ["localhost"], key_number=1)
+        text = f"""
+entrypoints "web" {{
+  address = "127.0.0.1:0"
+  tls {{
+    certificates = [
+      {{ cert_file = "{cert}",
+        key_file = "{other}" }},
+    ]
+  }}
+}}
+"""
+        gateway = Gateway(GatewayConfig.from_text(text), reactor, stock_transports=self.stock)
+        error = self.failureResultOf(gateway.start(), ConfigError).value
+        assert f"<text>:7:21: error: the key in {other} does not belong to" in error.render()
+
+
+class RenewalTests(TlsTestCase):
+    """New files of certificates while the gateway runs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files = Path(self.mktemp()).absolute()
+        self.files.mkdir()
+
+    async def serve(self, name: str) -> Peer:
+        self.put(issue(self.ca, ["localhost"], common_name=name))
+        lines = [f'cert_file = "{self.files}/cert.pem"', f'key_file = "{self.files}/key.pem"']
+        await self.gateway(entrypoint="\n".join(["tls {", *lines, "}"]))
+        return await self.tls_client()
+
+    def put(self, pair: tuple[Path, Path]) -> None:
+        """Put both files in the place of those there are, as certbot and Kubernetes do."""
+        for file, name in zip(pair, ("cert.pem", "key.pem"), strict=True):
+            fresh = self.files / f"{name}.new"
+            fresh.write_bytes(file.read_bytes())
+            fresh.rename(self.files / name)
+
+    async def look(self) -> None:
+        """Do what is done every few seconds, until it would be noticed."""
+        for _ in range(2):
+            await Deferred.fromCoroutine(self.gateways[-1]._entrypoints.watch.look())
+
+    async def shown(self) -> str:
+        client = await self.tls_client()
+        certificate = client.transport.getPeerCertificate().to_cryptography()
+        return str(certificate.subject.rfc4514_string())
+
+    def metric(self, line: str) -> bool:
+        return line in b"".join(self.gateways[-1].metrics().text()).decode()
+
+    async def test_a_renewed_certificate_is_shown(self) -> None:
+        """To who connects from then on; who is connected notices nothing."""
+        client = await self.serve("before")
+        await self.look()
+        assert await self.shown() == "CN=before"
+        self.put(issue(self.ca, ["localhost"], common_name="after"))
+        with capturedLogs() as events:
+            await self.look()
+        assert await self.shown() == "CN=after"
+        assert [formatEvent(e) for e in events if e["log_namespace"].startswith("a3s")] == [
+            "entrypoint web has new certificates"
+        ]
+        client.send(GET)
+        assert (await client.response()).status == 200
+        assert self.metric('gateway_tls_certificate_renewals_total{outcome="success"} 1')
+
+    async def test_files_of_no_use_leave_in_force_what_was(self) -> None:
+        """That is told once, and what comes after them is taken again."""
+        await self.serve("before")
+        await self.look()
+        (self.files / "key.pem").write_text("half a k")
+        with capturedLogs() as events:
+            await self.look()
+            await self.look()
+        warnings = [formatEvent(e) for e in events if e["log_level"].name == "warn"]
+        assert len(warnings) == 1
+        assert "certificates of entrypoint web stay as they are" in warnings[0]
+        assert "holds no private key" in warnings[0]
+        assert await self.shown() == "CN=before"
+        assert self.metric('gateway_tls_certificate_renewals_total{outcome="failure"} 1')
+        self.put(issue(self.ca, ["localhost"], common_name="after"))
+        await self.look()
+        assert await self.shown() == "CN=after"
+
+    async def test_files_that_are_being_written_are_left_alone(self) -> None:
+        """The key comes a moment after its certificate: between them nobody complains."""
+        await self.serve("before")
+        watch = self.gateways[-1]._entrypoints.watch
+        await self.look()
+        cert, key = issue(self.ca, ["localhost"], common_name="after", key_number=1)
+        (self.files / "cert.pem").write_bytes(cert.read_bytes())
+        await Deferred.fromCoroutine(watch.look())
+        (self.files / "key.pem").write_bytes(key.read_bytes())
+        await Deferred.fromCoroutine(watch.look())
+        assert await self.shown() == "CN=before"
+        await Deferred.fromCoroutine(watch.look())
+        assert await self.shown() == "CN=after"
+        assert watch.failed == 0
+
+    async def test_when_certificates_expire_is_a_metric(self) -> None:
+        """So that somebody is woken up before that."""
+        await self.serve("before")
+        (identity,) = self.gateways[-1].certificates().by_entrypoint["web"]
+        name = "gateway_tls_certificate_not_after_timestamp_seconds"
+        labels = f'{{certificate="{self.files}/cert.pem",entrypoint="web"}}'
+        assert self.metric(f"{name}{labels} {identity.not_after.timestamp()!r}")
+
+
+class HandshakeLimitTests(TlsTestCase):
+    """Our transports only: Twisted's own have no such limit."""
+
+    async def test_so_many_handshakes_at_a_time(self) -> None:
+        """Who does not say a word makes others wait, for as long as a handshake may take."""
+        limits = 'timeouts { tls_handshake = "200ms" }'
+        await self.gateway(entrypoint=f"{self.tls_block('max_handshakes = 1')}\n{limits}")
+        silent = await self.client()
+        client = await self.tls_client()
+        assert silent.end
+        others = [await self.tls_client() for _ in range(2)]  # done with it: no longer counted
+        for each in (client, *others):
+            each.send(GET)
+            assert (await each.response()).status == 200
 
 
 class HandshakeTimeoutTests(TlsTestCase):
@@ -326,6 +529,12 @@ class UpstreamTests(TlsTestCase):
 
 
 class EntrypointsOnTwistedsTransportsTests(EntrypointTests):
+    """The same on Twisted's own transports."""
+
+    stock = True
+
+
+class ManyCertificatesOnTwistedsTransportsTests(ManyCertificatesTests):
     """The same on Twisted's own transports."""
 
     stock = True

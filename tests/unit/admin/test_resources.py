@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from a3s_gateway.dataplane import EntrypointResource, Route
 from a3s_gateway.hcl.diagnostics import Diagnostic, Span
 from a3s_gateway.http import Request, Response
 from a3s_gateway.observability.counters import RouteCounters
-from a3s_gateway.observability.facts import Facts
+from a3s_gateway.observability.facts import Certificates, Facts
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.router.expression import rule_length
 from a3s_gateway.router.rule import parse
@@ -100,6 +101,9 @@ class Shown:
     def metrics(self) -> Metrics:
         return Metrics(lambda: Facts(version=self.version, reloads=Reloads()))
 
+    def certificates(self) -> Certificates:
+        return Certificates(by_entrypoint={"web": [Certificate()]})
+
     def find_snapshot(self) -> Snapshot | None:
         return self.snapshot if self.is_started else None
 
@@ -113,6 +117,18 @@ class Mux:
 
     async def handle(self, request: Request) -> Response:
         raise NotImplementedError
+
+
+@define
+class Certificate:
+    """What an entrypoint shows."""
+
+    cert_file: str = "/certs/shop.pem"
+    algorithm: str = "ECDSA"
+    names: tuple[str, ...] = ("shop.example", "*.shop.example")
+    addresses: tuple[str, ...] = ("192.0.2.7",)
+    serial: str = "1f"
+    not_after: datetime = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class Life:
@@ -481,3 +497,17 @@ def test_only_those_who_may_get_an_answer(client: str, status: int) -> None:
     admin = 'allowed_ips = ["10.0.0.0/8", "2001:db8::1"]'
     for path in ("/api/gateway/health", "/livez"):
         assert ask(path, admin=admin, client=client).status == status
+
+
+def test_certificates_are_told() -> None:
+    """For whom each is, and when it expires."""
+    assert told("/api/gateway/certificates") == [
+        {
+            "entrypoint": "web",
+            "cert_file": "/certs/shop.pem",
+            "algorithm": "ECDSA",
+            "names": ["shop.example", "*.shop.example", "192.0.2.7"],
+            "serial": "1f",
+            "not_after": "2030-01-02T03:04:05Z",
+        }
+    ]
