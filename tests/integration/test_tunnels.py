@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -21,6 +22,26 @@ from tests.support import (
     gather,
     passed,
 )
+
+GUARD = """
+from a3s_gateway.extension import *
+
+class GuardConfig(PluginSettings):
+    '''Guards.'''
+
+class Guard:
+    def __init__(self, config, effects):
+        pass
+
+    async def __call__(self, request, next):
+        if request.headers.find("authorization") != "Bearer t":
+            return Response(401, Headers.of(), Body.of(b""))
+        headers = request.headers.plus(Header.of("X-Added", "1"))
+        response = await next(evolve(request, path=f"/v2{request.path}", headers=headers))
+        return evolve(response, headers=response.headers.plus(Header.of("X-Told", "2")))
+
+PLUGIN = Plugin("middleware", "guard", GuardConfig, Guard)
+"""
 
 
 def half_closing(peer: Peer) -> Peer:
@@ -216,6 +237,56 @@ class OpeningTests(TunnelTestCase):
         self.assertEqual((await client.head()).find("upgrade"), "spdy/3.1")
         client.send(b"in")
         self.assertEqual(await peer.bytes(2), b"in")
+
+
+class BytesTests(TunnelTestCase):
+    """What passes once the tunnel is there."""
+
+    async def test_frames_arrive_byte_for_byte(self) -> None:
+        """Of every size and kind, well-formed or not, however they are cut."""
+        backend = await self.backend()
+        await self.gateway(backend.url)
+        client, peer = await self.websocket(backend)
+        chance = Random(6455)
+        for way in ((client, peer), (peer, client)):
+            sent = b""
+            for size in (0, 1, 125, 126, 4096, 65535, 65536, 300_000) * 3:
+                head = chance.randbytes(chance.randrange(2, 15))
+                frame = head + chance.randbytes(size)
+                cut = chance.randrange(len(frame))
+                way[0].send(frame[:cut])
+                if chance.random() < 0.5:
+                    await passed(0)
+                way[0].send(frame[cut:])
+                sent += frame
+            self.assertEqual(await way[1].bytes(len(sent)), sent)
+
+    async def test_middlewares_apply_to_the_opening(self) -> None:
+        """Paths and fields are changed, whoever may not pass is refused."""
+        backend = await self.backend()
+        plugin = self.log.with_suffix(".py")
+        plugin.write_text(GUARD)
+        await self.gateway(
+            backend.url,
+            rule='PathPrefix(`/`)"\n middlewares = ["guard", "small"] # "',
+            more=f'plugins = ["{plugin}"]\n middlewares "guard" {{ type = "guard" }}\n'
+            'middlewares "small" {\n type = "compress"\n min_size = 1 }',
+        )
+        refused = await self.exchange(OPENING.replace(b"Bearer t", b"Bearer x"))
+        self.assertEqual(refused.status, 401)
+        client = await self.client()
+        client.send(OPENING)
+        peer = await backend.accept()
+        head = await peer.head()
+        self.assertEqual(head.first, "GET /v2/chat?room=1 HTTP/1.1")
+        self.assertEqual(head.find("x-added"), "1")
+        peer.send(SWITCHED)
+        answer = await client.head()
+        self.assertEqual((answer.status, answer.find("x-told")), (101, "2"))
+        client.send(b"ping")
+        self.assertEqual(await peer.bytes(4), b"ping")
+        peer.send(b"pong")
+        self.assertEqual(await client.bytes(4), b"pong")
 
 
 class EndTests(TunnelTestCase):
