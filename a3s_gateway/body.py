@@ -146,6 +146,14 @@ class Body:
         self._held = 0
         return data
 
+    def put_back(self, data: bytes) -> None:
+        """Undo `take` or `pipe`: `data` is all that was taken, and nobody has acted on it."""
+        self._sink = None
+        self.begun = False
+        if data:
+            self._chunks.insert(0, data)
+            self._held += len(data)
+
     def pipe(self, sink: Sink) -> None:
         """Send everything to `sink`, what has arrived at once and the rest as it comes."""
         self.begun = True
@@ -250,6 +258,14 @@ class NoBody(Body):
     def owns(self, release: Callable[[], None]) -> None:  # noqa: ARG002
         """Refuse: it is shared, so it is never closed."""
         raise TypeError("a body that is not there owns nothing; use Exchange.on_close")
+
+    def put_back(self, data: bytes) -> None:
+        """Undo `take` or `pipe`: `data` is all that was taken, and nobody has acted on it."""
+        self._sink = None
+        self.begun = False
+        if data:
+            self._chunks.insert(0, data)
+            self._held += len(data)
 
     def pipe(self, sink: Sink) -> None:
         """End at once."""

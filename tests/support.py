@@ -491,7 +491,7 @@ class GatewayTestCase(TestCase):
 
     def waiting(self) -> int:
         """How many requests wait for a connection to the first server."""
-        return len(self.pools()[0]._waiting)
+        return len(self.pools()[0].waiting.queue)
 
     def upstream_connections(self) -> list[Any]:
         """The connections to the first server."""

@@ -29,6 +29,9 @@ from a3s_gateway.config.schema import Mistake, Section, block, blocks, key, keys
 Strategy = Literal["round-robin", "weighted", "least-connections", "random", "p2c"]
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 _OF_THE_MESSAGE: Final = ("host", "connection", "content-length", "transfer-encoding", "upgrade")
+_NOT_BY_HTTP2: Final = ("ws", "wss", "tcp", "udp", "")
+HttpVersion = Literal["auto", "http1", "http2"]
+HTTP_VERSION = choice("auto", "http1", "http2")
 STRATEGY = choice("round-robin", "weighted", "least-connections", "random", "p2c")
 
 
@@ -170,6 +173,13 @@ class LoadBalancerConfig(Section):
         "The backends.",
         example='[{ url = "http://127.0.0.1:8001" }, { url = "http://127.0.0.1:8002" }]',
     )
+    protocol: HttpVersion = key(
+        HTTP_VERSION,
+        "What is spoken with HTTP servers. `auto`: HTTP/2 with `h2c`, what the server prefers with "
+        "`https`, HTTP/1.1 with the others. `http2` asks it of every server, by prior knowledge "
+        "where there is no TLS.",
+        default="auto",
+    )
     health_check: HealthCheckConfig | None = block(
         HealthCheckConfig, "Regular probes.", default=None
     )
@@ -200,3 +210,12 @@ class LoadBalancerConfig(Section):
         if check and check.port is None and any(s.url.scheme == "udp" for s in self.servers):
             hint = "probe a port of theirs that speaks TCP or HTTP: port = 8080"
             yield Mistake("health_check", "servers by UDP cannot be probed", hint)
+        yield from self._mistaken_protocol()
+
+    def _mistaken_protocol(self) -> Iterator[Mistake]:
+        for server in self.servers:
+            scheme = server.url.scheme
+            if self.protocol == "http1" and scheme == "h2c":
+                yield Mistake("protocol", f'"{server.url}" speaks HTTP/2, not HTTP/1.1')
+            elif self.protocol == "http2" and scheme in _NOT_BY_HTTP2:
+                yield Mistake("protocol", f'"{server.url}" does not speak HTTP/2')

@@ -23,6 +23,7 @@ else:
 
 CHUNKED: Final = -1  # as a length: delimited by the transfer coding
 UNTIL_CLOSE: Final = -2  # as a length: delimited by the end of the connection
+RESET_BY_PEER: Final = "reset by the peer"  # the reason of a `Reset` that is not ours
 
 
 @event(eq=False)

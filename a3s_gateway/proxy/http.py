@@ -2,28 +2,73 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define
 
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.http import Request, Response
 
-from .connection import StaleConnectionError, UpstreamConnection
-from .pool import Pool
+from .connection import StaleConnectionError
+from .http2_stream import UnprocessedError
 from .streams import unbuffered
 
 if TYPE_CHECKING:
+    from a3s_gateway.task import Waiter
     from a3s_gateway.transport.timers import Timers
+
+
+class Carrier(Protocol):
+    """What carries one exchange: a connection of HTTP/1.1, or a stream of HTTP/2."""
+
+    def send(
+        self,
+        request: Request,
+        target: str,
+        authority: str,
+        request_timeout: float,
+        idle_timeout: float,
+    ) -> Waiter[Response]:
+        """Send a request; its response's head resolves what is returned."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """End the exchange with `error`."""
+
+    def abort(self) -> None:
+        """Drop the exchange; harmless when repeated."""
+
+
+class Carriers(Protocol):
+    """Where carriers to one server come from."""
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+
+    @property
+    def idle(self) -> int:
+        """How many of them nobody uses."""
+
+    def take(self) -> Carrier | None:
+        """Return one that is at hand, if there is any."""
+
+    async def fresh(self) -> Carrier:
+        """Return one on a new connection, or wait; raises `UpstreamConnectError`."""
+        ...
+
+    def close(self) -> None:
+        """Close what is idle now, and the rest as it comes back."""
 
 
 @define(eq=False)
 class HttpOrigin:
     """
-    One server that speaks HTTP/1.1, with its connections.
+    One server that speaks HTTP, with its connections.
 
     Args:
         pool: Its connections.
+        for_upgrades: Those for requests to change the protocol, which HTTP/1.1 alone can do.
         timers: For `total_timeout`.
         authority: For Host where the client sent none (HTTP/1.0).
         path_prefix: Put before every path; no trailing slash.
@@ -33,7 +78,8 @@ class HttpOrigin:
 
     """
 
-    pool: Pool
+    pool: Carriers
+    for_upgrades: Carriers
     timers: Timers
     authority: str
     path_prefix: str
@@ -51,7 +97,7 @@ class HttpOrigin:
             UpstreamError: It did not answer as it should.
 
         """
-        pool = self.pool
+        pool = self.for_upgrades if request.upgrade else self.pool
         target = request.path if request.query is None else f"{request.path}?{request.query}"
         if self.path_prefix and target != "*":
             target = self.path_prefix + target
@@ -66,8 +112,9 @@ class HttpOrigin:
             )
             try:
                 response = await waiter
-            except StaleConnectionError:
-                if is_second or not request.may_be_repeated:
+            except (StaleConnectionError, UnprocessedError) as error:
+                may_repeat = request.may_be_repeated or isinstance(error, UnprocessedError)
+                if is_second or not may_repeat:
                     raise
                 is_second = True
                 connection = await pool.fresh()
@@ -79,7 +126,7 @@ class HttpOrigin:
                     self._limit(response, connection, self.total_timeout)
                 return response if response.body.is_complete else unbuffered(response)
 
-    def _limit(self, response: Response, connection: UpstreamConnection, seconds: float) -> None:
+    def _limit(self, response: Response, connection: Carrier, seconds: float) -> None:
         if response.body.is_complete:
             return  # the connection may serve another exchange by now
         late = UpstreamError("UPSTREAM_TIMEOUT", "the whole answer took too long")
@@ -92,3 +139,4 @@ class HttpOrigin:
     def close(self) -> None:
         """Close its idle connections now, and the others as they come back."""
         self.pool.close()
+        self.for_upgrades.close()

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from time import monotonic
 from typing import Any, Final, cast
 
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 
 from a3s_gateway.config.address import ServerUrl
 from a3s_gateway.config.balancing import HealthCheckConfig, LoadBalancerConfig, PoolConfig
 from a3s_gateway.transport.endpoints import client_endpoint, unix_client_endpoint
+from a3s_gateway.transport.switching import hand_over
 from a3s_gateway.transport.timers import Timers, timers_for
 from a3s_gateway.transport.watch import watch_for
 
 from .connection import UpstreamConnection
-from .http import HttpOrigin
+from .http import Carriers, HttpOrigin
+from .http2_connection import Http2Connection
+from .http2_pool import Http2Pool
 from .names import ServerAddresses
+from .negotiation import NegotiatedPool, SpeaksHttp1Error
 from .pool import Pool
 from .probe import ConnectProbe, HttpProbe
-from .tls import ClientContexts
+from .tls import EITHER, HTTP1, HTTP2, ClientContexts
 from .udp import UdpOrigin
+from .waiting import WaitingRoom
 
 _TLS: Final = ("https", "wss")
 
@@ -49,16 +54,15 @@ class Origins:
             TlsConfigurationError: A certificate file of the service cannot be used.
 
         """
-        pool = Pool(
-            self._connect(self._endpoint(url, service)),
-            self.timers,
-            service.pool.max_idle_connections,
-            service.pool.max_connections,
-            service.pool.idle_timeout,
-            service.connect_timeout,
-        )
+        http1 = self._http1(url, service)
+        http2 = self._http2(url, service, http1)
+        pool: Carriers = http1
+        if http2 is not None:
+            negotiates = url.scheme == "https" and service.protocol == "auto"
+            pool = NegotiatedPool(http1, http2) if negotiates else http2
         return HttpOrigin(
             pool,
+            http1 if pool is not http2 else pool,
             self.timers,
             url.authority,
             "" if url.scheme == "unix" else url.path,
@@ -78,6 +82,55 @@ class Origins:
             monotonic,
         )
         return UdpOrigin(watch_for(self.reactor, stock=self.stock), addresses)
+
+    def _http1(self, url: ServerUrl, service: LoadBalancerConfig) -> Pool:
+        endpoint = self._endpoint(url, service, HTTP1)
+
+        def connect(pool: Pool) -> Awaitable[UpstreamConnection]:
+            factory = Factory.forProtocol(lambda: UpstreamConnection(pool, self.timers))
+            factory.noisy = False
+            return cast(Awaitable[UpstreamConnection], endpoint.connect(factory))
+
+        return Pool(
+            connect,
+            WaitingRoom(self.timers, service.connect_timeout),
+            service.pool.max_idle_connections,
+            service.pool.max_connections,
+            service.pool.idle_timeout,
+        )
+
+    def _http2(self, url: ServerUrl, service: LoadBalancerConfig, http1: Pool) -> Http2Pool | None:
+        """Make the connections of HTTP/2, if it is to be spoken, or to be asked for."""
+        is_chosen = url.scheme == "h2c" or service.protocol == "http2"
+        if not is_chosen and not (url.scheme == "https" and service.protocol == "auto"):
+            return None
+        scheme = "https" if url.scheme == "https" else "http"
+        endpoint = self._endpoint(url, service, HTTP2 if is_chosen else EITHER)
+        factory = Factory.forProtocol(Protocol)
+        factory.noisy = False
+
+        async def connect(pool: Http2Pool) -> Http2Connection:
+            stand_in = cast(Protocol, await endpoint.connect(factory))
+            transport: Any = stand_in.transport
+            if scheme == "https" and transport.getHandle().get_alpn_proto_negotiated() != b"h2":
+                if is_chosen:
+                    transport.abortConnection()
+                else:
+                    http1_connection = UpstreamConnection(http1, self.timers)
+                    hand_over(transport, http1_connection)
+                    http1.adopt(http1_connection)
+                raise SpeaksHttp1Error("UPSTREAM_CONNECT", "the server does not speak HTTP/2")
+            connection = Http2Connection(pool, self.timers, scheme)
+            hand_over(transport, connection)
+            return connection
+
+        return Http2Pool(
+            connect,
+            WaitingRoom(self.timers, service.connect_timeout),
+            service.pool.max_idle_connections,
+            service.pool.max_connections,
+            service.pool.idle_timeout,
+        )
 
     def probe(
         self, url: ServerUrl, service: LoadBalancerConfig, check: HealthCheckConfig
@@ -104,21 +157,13 @@ class Origins:
             return ConnectProbe(self._endpoint(where, as_patient))
         return HttpProbe(self.origin(where, as_patient), check, check.path)
 
-    def _connect(
-        self, endpoint: IStreamClientEndpoint
-    ) -> Callable[[Pool], Awaitable[UpstreamConnection]]:
-        def connect(pool: Pool) -> Awaitable[UpstreamConnection]:
-            factory = Factory.forProtocol(lambda: UpstreamConnection(pool, self.timers))
-            factory.noisy = False
-            return cast(Awaitable[UpstreamConnection], endpoint.connect(factory))
-
-        return connect
-
-    def _endpoint(self, url: ServerUrl, service: LoadBalancerConfig) -> IStreamClientEndpoint:
+    def _endpoint(
+        self, url: ServerUrl, service: LoadBalancerConfig, alpn: tuple[bytes, ...] = EITHER
+    ) -> IStreamClientEndpoint:
         timeout = service.connect_timeout
         if url.scheme == "unix":
             return unix_client_endpoint(self.reactor, url.path, timeout=timeout, stock=self.stock)
-        tls = self._contexts.tls_to(url.host, service.tls) if url.scheme in _TLS else None
+        tls = self._contexts.tls_to(url.host, service.tls, alpn) if url.scheme in _TLS else None
         return client_endpoint(
             self.reactor, url.host, url.port, timeout=timeout, tls=tls, stock=self.stock
         )

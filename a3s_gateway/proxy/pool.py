@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 from twisted.internet.error import TimeoutError  # noqa: A004 - Twisted's name
 
 from a3s_gateway.errors import UpstreamConnectError
-from a3s_gateway.task import Waiter
 
 from .connection import UpstreamConnection
-
-if TYPE_CHECKING:
-    from a3s_gateway.transport.timers import Timers
-
-MAX_WAITING: Final = 1024  # requests that may wait for a connection of one server
+from .waiting import WaitingRoom
 
 
 @define(eq=False)
@@ -27,24 +20,21 @@ class Pool:
 
     Args:
         connect: Opens one; raises whatever the transport does.
-        timers: For those that wait for a connection to come free.
+        waiting: The requests that wait for a connection to come free.
         max_idle: Connections kept when nobody uses them.
         max_connections: Open at the same time; 0 for no limit.
         idle_timeout: Seconds after which an idle one is closed.
-        max_wait: Seconds to wait for one when the limit is reached.
 
     """
 
     connect: Callable[[Pool], Awaitable[UpstreamConnection]]
-    timers: Timers
+    waiting: WaitingRoom[UpstreamConnection | None]
     max_idle: int
     max_connections: int
     idle_timeout: float
-    max_wait: float
     _idle: list[UpstreamConnection] = field(factory=list, init=False)
     _open: set[UpstreamConnection] = field(factory=set, init=False)
     _opening: int = field(default=0, init=False)
-    _waiting: deque[Waiter[UpstreamConnection | None]] = field(factory=deque, init=False)
     _is_closed: bool = field(default=False, init=False)
 
     @property
@@ -75,17 +65,15 @@ class Pool:
 
         """
         while self.max_connections and self.open >= self.max_connections:
-            freed = await self._wait()
+            freed = await self.waiting.wait()
             if freed is not None:
                 return freed
         self._opening += 1
         connection: UpstreamConnection | None = None
         try:
             connection = await self.connect(self)
-        except TimeoutError as error:
-            raise UpstreamConnectError("UPSTREAM_TIMEOUT", _say(error)) from error
         except Exception as error:
-            raise UpstreamConnectError("UPSTREAM_CONNECT", _say(error)) from error
+            raise unreachable(error) from error
         finally:
             self._opening -= 1
             if connection is None:
@@ -93,25 +81,15 @@ class Pool:
         self._open.add(connection)
         return connection
 
-    async def _wait(self) -> UpstreamConnection | None:
-        if len(self._waiting) >= MAX_WAITING:
-            raise UpstreamConnectError("UPSTREAM_BUSY", "too many requests wait for a connection")
-        waiter: Waiter[UpstreamConnection | None] = Waiter()
-        busy = UpstreamConnectError("UPSTREAM_BUSY", "no connection came free in time")
-        timer = self.timers.timer(lambda: waiter.reject(busy))
-        timer.set(self.max_wait)
-        self._waiting.append(waiter)
-        try:
-            return await waiter
-        finally:
-            timer.cancel()
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
+    def adopt(self, connection: UpstreamConnection) -> None:
+        """Take one over that was opened elsewhere; whoever has done so takes it at once."""
+        self._open.add(connection)
+        self._idle.append(connection)
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or hand it to one that waits."""
-        if self._waiting:
-            self._waiting.popleft().resolve(connection)
+        if self.waiting.queue:
+            self.waiting.serve(connection)
         elif self._is_closed or len(self._idle) >= self.max_idle:
             connection.close()
         else:
@@ -127,8 +105,8 @@ class Pool:
         self._let_another_open()
 
     def _let_another_open(self) -> None:
-        if self._waiting:
-            self._waiting.popleft().resolve(None)
+        if self.waiting.queue:
+            self.waiting.serve(None)
 
     def close(self) -> None:
         """Close what is idle now, and the rest as it comes back."""
@@ -137,5 +115,7 @@ class Pool:
             connection.close()
 
 
-def _say(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def unreachable(error: Exception) -> UpstreamConnectError:
+    """Say in our words that a transport could not connect."""
+    code = "UPSTREAM_TIMEOUT" if isinstance(error, TimeoutError) else "UPSTREAM_CONNECT"
+    return UpstreamConnectError(code, str(error) or type(error).__name__)

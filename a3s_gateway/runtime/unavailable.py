@@ -22,7 +22,7 @@ from a3s_gateway.config.service import ServiceConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.runtime.reload import finish
 
-_FORWARDED_TO: Final = ("http", "https", "ws", "wss", "unix", "udp", "")
+_FORWARDED_TO: Final = ("http", "https", "h2c", "ws", "wss", "unix", "udp", "")
 _OF_SERVICES: Final = {
     "mirror": "mirroring",
     "failover": "failover",
@@ -121,7 +121,7 @@ def _of_balancer(balancing: LoadBalancerConfig) -> Iterator[Diagnostic]:
             yield _fault(section, "", what)
     for server in balancing.servers:
         if server.url.scheme not in _FORWARDED_TO:
-            hint = "an http, https, ws, wss, unix or udp server can be forwarded to"
+            hint = "an http, https, h2c, ws, wss, unix or udp server can be forwarded to"
             yield _fault(server, "url", f"servers by {server.url.scheme}", hint)
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import gc
 from collections import Counter
 
-from tests.support import GET, GatewayTestCase, eventually
+from tests.http2 import Http2TestCase
+from tests.support import GET, Backend, eventually
 
 
-class GarbageTests(GatewayTestCase):
+class GarbageTests(Http2TestCase):
     async def garbage_of(self, answer: bytes | None) -> Counter[str]:
         """Count what of ours is left in cycles after some exchanges, each on new connections."""
-        backend = await self.backend(answer)
-        gateway = await self.gateway(backend.url, balancing='connect_timeout = "1s"')
+        return await self.garbage_behind(await self.backend(answer), answer)
+
+    async def garbage_behind(self, backend: Backend, answer: bytes | None) -> Counter[str]:
+        gateway = await self.gateway(
+            backend.url, balancing='connect_timeout = "1s"\n pool { max_idle_connections = 0 }'
+        )
         if answer is None:
             await backend.port.stopListening()
             self.ports.remove(backend.port)
@@ -46,3 +51,13 @@ class GarbageTests(GatewayTestCase):
     async def test_backends_that_cannot_be_connected_to(self) -> None:
         """Nor do attempts that fail."""
         self.assertEqual(await self.garbage_of(None), Counter())
+
+    async def test_streams_and_connections_of_http_2(self) -> None:
+        """Neither an exchange nor a connection that served it."""
+        self.assertEqual(await self.garbage_behind(await self.h2_backend(), b""), Counter())
+
+    async def test_streams_that_are_reset(self) -> None:
+        """Nor one that a backend has broken off."""
+        backend = await self.h2_backend()
+        backend.resets = True
+        self.assertEqual(await self.garbage_behind(backend, b""), Counter())

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from a3s_gateway.protocol.codec import Closed, GoingAway, Http2Event, Reset, WindowOpened
+from a3s_gateway.protocol.codec import (
+    RESET_BY_PEER,
+    Closed,
+    GoingAway,
+    Http2Event,
+    Reset,
+    WindowOpened,
+)
 
 from . import frames, settings
 from .receiver import ConnectionFaultError, Receiver
@@ -228,7 +235,7 @@ class Http2Core(Receiver):
             self._spend_control()
             return
         self._drop(stream, by_us=False)
-        self._events.append(Reset(number, frames.NUMBER.unpack(payload)[0], "reset by the peer"))
+        self._events.append(Reset(number, frames.NUMBER.unpack(payload)[0], RESET_BY_PEER))
         self._spend_reset()
 
     def _receive_ping(self, flags: int, number: int, payload: bytes) -> None:

@@ -63,6 +63,7 @@ WORKING = [
     "services.load_balancer.health_check.host",
     "services.load_balancer.health_check.headers",
     "services.load_balancer.health_check.port",
+    "services.load_balancer.protocol",
     "services.load_balancer.passive_health.failures",
     "services.load_balancer.passive_health.window",
     "services.load_balancer.passive_health.ejection",
@@ -156,7 +157,9 @@ REFUSED = {
         "service", f'{REVISIONS}\nrollout {{\n from = "a"\n to = "b"\n}}', "rollouts",
     ),
     "services.load_balancer.servers.url": (
-        "balancer", 'servers {\n url = "h2c://127.0.0.1:1"\n}', "servers by h2c",
+        "more",
+        'services "x" {\n load_balancer {\n servers = [{ url = "tcp://127.0.0.1:1" }]\n }\n}',
+        "servers by tcp",
     ),
     "services.load_balancer.sticky": (
         "balancer", 'sticky {\n cookie = "c"\n}', "sticky sessions",
@@ -267,14 +270,8 @@ def test_what_works_is_not_refused() -> None:
         'routers "dns" {\n rule = "HostSNI(`*`)"\n service = "dns"\n entrypoints = ["dns"]\n}\n'
         'services "dns" { load_balancer { servers = [{ url = "udp://a:1" }, { url = "b:1" }] } }'
     )
+    assert refused("balancer", 'protocol = "http2"\nservers {\n url = "h2c://a"\n}') == []
     assert refused("more", udp) == []
-
-
-@pytest.mark.parametrize("scheme", ["h2c"])
-def test_servers_that_nothing_can_be_forwarded_to_yet(scheme: str) -> None:
-    """The protocol is named."""
-    (fault,) = refused("balancer", f'servers {{\n url = "{scheme}://127.0.0.1:1"\n}}')
-    assert fault.message == f"not yet available: servers by {scheme}"
 
 
 def test_everything_is_told_in_one_run() -> None:
