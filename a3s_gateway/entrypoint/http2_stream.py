@@ -354,6 +354,8 @@ class Http2Stream:
         exchange.status = exchange.status or status
         if self._task is not None:
             self._task.cancel()
+        elif self._request is not None:  # it was never started, so nobody would hear of it
+            self._connection.factory.resource.refuse(exchange)
         if self._request is not None:
             self._request.body.fail(RemoteProtocolError("the client is gone"))
         self._close()

@@ -88,8 +88,12 @@ class Receiver(Sender):
             raise ConnectionFaultError(frames.PROTOCOL_ERROR, "CONTINUATION of nothing")
         self._block_frames += 1
         self._block_size += len(payload)
-        if self._block_frames > _MAX_BLOCK_FRAMES or self._block_size > self.local.max_header_list:
-            # What is not decoded costs the connection: its table is not the peer's any more.
+        if (
+            self._block_frames > _MAX_BLOCK_FRAMES
+            or self._block_size > 2 * self.local.max_header_list
+        ):
+            # Up to twice the limit it is decoded, and refused. What is not decoded costs the
+            # connection: its table is not the peer's any more.
             raise ConnectionFaultError(frames.ENHANCE_YOUR_CALM, "a field block is too large")
         self._block.append(payload)
         if flags & frames.END_HEADERS:
