@@ -85,12 +85,13 @@ class Http2Stream:
             if head.expects_continue:
                 body.ask = self._ask
             self._is_request_complete = False
-            self._set_timer(factory.timeouts.request_body_idle)
         self._exchange = exchange
         self._request = Request(
             head.method, head.path, head.query, head.host, head.authority, head.version,
             who.scheme, known.headers, body, who.client, exchange, head.upgrade,
         )  # fmt: skip
+        if length != 0:
+            self._wait_for_more()
 
     def start(self) -> None:
         """Have it answered."""
@@ -113,7 +114,7 @@ class Http2Stream:
             self._connection.codec.consumed(self.number)
             self._connection.flush()
             if not self._response_waits:
-                self._set_timer(self._connection.factory.timeouts.request_body_idle)
+                self._wait_for_more()
 
     def end(self, trailers: Headers) -> None:
         """Take note that the request is complete."""
@@ -126,6 +127,11 @@ class Http2Stream:
         request.body.end(trailers)
         if request.upgrade and self._is_answered:
             self._finished()
+
+    def _wait_for_more(self) -> None:
+        """Give the client its time for the next bytes; in a tunnel it may be silent for longer."""
+        if self._request is not None and not self._request.upgrade:
+            self._set_timer(self._connection.factory.timeouts.request_body_idle)
 
     # -- Source of the request's body
 
@@ -142,7 +148,7 @@ class Http2Stream:
             self._connection.codec.consumed(self.number)
             self._connection.flush()
             if not self._response_waits:
-                self._set_timer(self._connection.factory.timeouts.request_body_idle)
+                self._wait_for_more()
 
     def cancel(self) -> None:
         """Grant nothing more: nobody wants the rest. The answer's end resets the stream."""
@@ -356,6 +362,8 @@ class Http2Stream:
             self._task.cancel()
         elif self._request is not None:  # it was never started, so nobody would hear of it
             self._connection.factory.resource.refuse(exchange)
+        if self._response_body is not None:
+            self._response_body.close()  # first: in a tunnel it would hear of the other's failure
         if self._request is not None:
             self._request.body.fail(RemoteProtocolError("the client is gone"))
         self._close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import urandom
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
@@ -12,10 +13,12 @@ from zope.interface import directlyProvides
 
 from a3s_gateway.body import Body
 from a3s_gateway.errors import RemoteProtocolError, UnansweredError, UpstreamError
-from a3s_gateway.headers import EMPTY_HEADERS, Headers
+from a3s_gateway.headers import EMPTY_HEADERS, Header, Headers
 from a3s_gateway.http import Request, Response
 from a3s_gateway.protocol.codec import ClientEvent, Data, End, Informational, ResponseHead
 from a3s_gateway.protocol.http1.client import Http1Client
+from a3s_gateway.protocol.upgrade import WEBSOCKET
+from a3s_gateway.protocol.websocket import key_of
 from a3s_gateway.task import Waiter
 from a3s_gateway.transport.switching import close_sending
 
@@ -115,8 +118,12 @@ class UpstreamConnection(Protocol):
         """Send a request whose body is what follows if the backend agrees."""
         waiter = self._waiter = Waiter()
         self._timer.set(self._request_timeout)
+        headers = request.headers
+        if request.upgrade == WEBSOCKET and "sec-websocket-key" not in headers:
+            # RFC 8441 §5: the client's connection is HTTP/2, where there is none.
+            headers = headers.plus(Header.of("Sec-WebSocket-Key", key_of(urandom(16))))
         self.transport.write(self._codec.send_upgrade(
-            request.method, target, authority, request.headers, request.upgrade,
+            request.method, target, authority, headers, request.upgrade,
             request.exchange.request_id,
         ))  # fmt: skip
         return waiter
