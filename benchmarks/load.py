@@ -1,4 +1,4 @@
-"""One turn of load: wrk against one server, and what it cost the server."""
+"""One turn of load: wrk or h2load against one server, and what it cost the server."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import ssl
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from processes import (
 )
 
 CONNECTIONS = 64
+H2_CONNECTIONS, H2_STREAMS = 8, 16
 LOG_LINE = 60  # bytes; no access log writes a shorter line
 SCRIPT = Path(__file__).with_name("load.lua")
 HOST = "h7.example.com"
@@ -38,6 +40,7 @@ class Scenario:
     body: bytes
     answer: int  # bytes
     tls: bool = False
+    http2: bool = False
 
 
 SCENARIOS = (
@@ -47,6 +50,7 @@ SCENARIOS = (
     Scenario("c", "POST 4 KB", "/api3/upload", b"x" * 4096, 12),
     Scenario("1m", "1 MB GET", "/api3/1m", b"", 1024 * 1024),
     Scenario("tls", "1 KB GET, TLS", "/api3/items", b"", 1024, tls=True),
+    Scenario("h2", "1 KB GET, HTTP/2, TLS", "/api3/items", b"", 1024, tls=True, http2=True),
 )
 
 
@@ -72,6 +76,37 @@ def parse_result(output: str) -> dict[str, float]:
     if errors or not result["requests"]:
         raise BenchmarkError(f"wrk saw errors: {errors or 'not one request completed'}\n{output}")
     return result
+
+
+def run_h2load(server: Server, scenario: Scenario, seconds: int) -> dict[str, float]:
+    """Send one scenario's load over HTTP/2 for a while."""
+    with tempfile.NamedTemporaryFile(prefix="a3s-gateway-h2load-") as log:
+        command = [
+            *(find_program("taskset"), "-c", str(LOAD_CORE), find_program("h2load")),
+            *("-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"-D{seconds}"),
+            *("-H", f":authority: {HOST}", f"--log-file={log.name}"),
+            f"https://localhost:{server.tls_port}{scenario.path}",
+        ]
+        run = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds + 30, check=False
+        )
+        lines = [line.split() for line in Path(log.name).read_text().splitlines()]
+    failed = [status for _, status, _ in lines if status != "200"]
+    if not lines or failed or run.returncode:
+        raise BenchmarkError(f"h2load saw errors: {failed[:3]}\n{run.stdout}{run.stderr}")
+    took = sorted(float(microseconds) for *_, microseconds in lines)
+    return {
+        "requests": len(took),
+        "seconds": seconds,
+        "p50_us": took[len(took) // 2],
+        "p99_us": took[len(took) * 99 // 100],
+    }
+
+
+def run_load(server: Server, scenario: Scenario, seconds: int) -> dict[str, float]:
+    """Send one scenario's load for a while."""
+    run = run_h2load if scenario.http2 else run_wrk
+    return run(server, scenario, seconds)
 
 
 def run_wrk(server: Server, scenario: Scenario, seconds: int) -> dict[str, float]:
@@ -101,7 +136,7 @@ def take_sample(
     os.truncate(server.log, 0)
     before = clocks(*families)
     try:
-        result = run_wrk(server, scenario, seconds)
+        result = run_load(server, scenario, seconds)
     except BenchmarkError as error:
         raise BenchmarkError(f"{server.name}, scenario {scenario.name}: {error}") from None
     elapsed, cpu, foreign = (b - a for a, b in zip(before, clocks(*families), strict=True))

@@ -155,7 +155,7 @@ def nginx_proxy(name: str, site: Site, buffering: str) -> Server:
         f"location {prefix}/ {{ proxy_pass http://backend; }}" for prefix in PREFIXES
     )
     servers = "\n  ".join(
-        f"server {{ listen 127.0.0.1:{ports[0]}; listen 127.0.0.1:{ports[1]} ssl;"
+        f"server {{ listen 127.0.0.1:{ports[0]}; listen 127.0.0.1:{ports[1]} ssl http2;"
         f" server_name {host}; {locations} }}"
         for host in HOSTS
     )
@@ -188,7 +188,7 @@ defaults
   option forwardfor
 frontend web
   bind 127.0.0.1:{port} backlog 4096
-  bind 127.0.0.1:{tls_port} ssl crt {pem} backlog 4096
+  bind 127.0.0.1:{tls_port} ssl crt {pem} alpn h2,http/1.1 backlog 4096
   unique-id-format %[uuid()]
   http-request set-header X-Request-Id %[unique-id] unless {{ req.hdr(x-request-id) -m found }}
   http-request set-var(txn.rid) req.hdr(x-request-id)

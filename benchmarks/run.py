@@ -21,7 +21,7 @@ from types import FrameType
 
 import report
 from idle import idle_bytes, quickstart, raise_file_limit, seconds_to_first_answer
-from load import SCENARIOS, Scenario, check_answer, run_wrk, take_sample
+from load import SCENARIOS, Scenario, check_answer, run_load, take_sample
 from peers import PROXIES, Site, make_certificate, nginx_backend
 from processes import LOAD_CORE, PROXY_CORE, BenchmarkError, Server, running
 
@@ -89,7 +89,7 @@ def measure_load(
         for scenario in scenarios:
             for server in servers.values():
                 check_answer(server, scenario, site.cert)
-                run_wrk(server, scenario, 1)
+                run_load(server, scenario, 1)
             for number in range(options.rounds):
                 progress(f"scenario {scenario.name}, round {number + 1} of {options.rounds}")
                 turn = number % len(names)
@@ -135,7 +135,7 @@ def profile(site: Site, scenario: Scenario, seconds: int) -> None:
     argv = (interpreter, "-m", "cProfile", "-o", str(output), *rest)
     with running(replace(server, argv=argv), PROXY_CORE):
         check_answer(server, scenario, site.cert)
-        run_wrk(server, scenario, seconds)
+        run_load(server, scenario, seconds)
     pstats.Stats(str(output)).strip_dirs().sort_stats("tottime").print_stats(PROFILE_LINES)
 
 
