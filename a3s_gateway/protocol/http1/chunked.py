@@ -16,6 +16,7 @@ _SIZE_LINE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,15})(?:[ \t]*+;[ \t]*+" + _TOKEN
     + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)*+"
 )  # fmt: skip
+LONGEST_PLAIN_SIZE: Final = 8  # bytes with CRLF: no piece has more than 256 KiB
 MAX_SIZE_LINE: Final = 4096  # bytes, with extensions
 # Extensions cost the sender one byte and us a parse: allow them in proportion to payload.
 MAX_OVERHEAD: Final = 16 * 1024  # bytes
@@ -73,6 +74,12 @@ class ChunkedDecoder:
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
+        elif self._state == _SIZE and not self._overhead:
+            # A piece of a stream is often one chunk: compared with how we would write its size.
+            start = data.find(b"\r\n", 0, LONGEST_PLAIN_SIZE)
+            payload = data[start + 2 : -2]
+            if payload and data.endswith(b"\r\n") and data[:start] == b"%x" % len(payload):
+                return payload
         parts: list[bytes] = []
         position = 0
         size = len(data)
