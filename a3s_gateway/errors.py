@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from .body import Body
 from .headers import Headers
 from .http import Request, Response
+from .protocol.grpc import encode_message, status_of
 
 
 @frozen
@@ -247,12 +248,6 @@ def refusal(error: ProtocolError, request_id: str) -> Response:
     return answer
 
 
-def grpc_status(fault: Fault) -> int:
-    """Map as gRPC maps HTTP statuses (its document `http-grpc-status-mapping`), and 504 to 4."""
-    by_status = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 4}
-    return by_status.get(fault.status, 2)
-
-
 def is_grpc(request: Request) -> bool:
     """Whether the client speaks gRPC, and so reads `grpc-status` instead of a body."""
     kind = request.headers.find("content-type")
@@ -265,8 +260,8 @@ def _grpc_answer(fault: Fault, text: str) -> Response:
     """Say it as a trailers-only answer (gRPC over HTTP/2, `Trailers-Only`)."""
     headers = Headers.of(
         ("Content-Type", "application/grpc"),
-        ("grpc-status", str(grpc_status(fault))),
-        ("grpc-message", text.replace("%", "%25")),
+        ("grpc-status", str(status_of(fault.status))),
+        ("grpc-message", encode_message(text)),
         ("X-Gateway-Error", fault.code),
     )
     return Response(200, headers, Body.of(b""), fault=fault)
@@ -303,7 +298,8 @@ A gRPC client gets status 200 with the fields `grpc-status` and `grpc-message` i
 def page() -> str:
     """Write the table for people: `docs/errors.md`."""
     rows = [
-        f"| `{each.code}` | {each.status} | {grpc_status(each)} | {each.text} | {each.meaning} |\n"
+        f"| `{each.code}` | {each.status} | {status_of(each.status)} | {each.text} "
+        f"| {each.meaning} |\n"
         for each in sorted(FAULTS.values(), key=lambda each: each.status)
     ]
     return _PAGE + "".join(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from a3s_gateway.body import Body
@@ -9,12 +10,15 @@ from a3s_gateway.errors import UpstreamConnectError, UpstreamError
 from a3s_gateway.headers import EMPTY_HEADERS, Headers
 from a3s_gateway.http import Request, Response
 from a3s_gateway.protocol.codec import RESET_BY_PEER, Informational, Reset, ResponseHead
+from a3s_gateway.protocol.grpc import timeout_of
 from a3s_gateway.protocol.http2 import frames
 from a3s_gateway.protocol.http2.codes import name_of
 from a3s_gateway.protocol.http2.hpack import Field
 from a3s_gateway.task import Waiter
 
 if TYPE_CHECKING:
+    from a3s_gateway.transport.timers import Timer
+
     from .http2_connection import Http2Connection
 
 MAX_KEPT: Final = 64 * 1024  # bytes of a request's body that are kept until it is answered
@@ -41,15 +45,16 @@ class UpstreamStream:
     """
 
     __slots__ = (
-        "_body", "_connection", "_idle_timeout", "_is_paused", "_is_uploading", "_kept",
-        "_number", "_request", "_request_timeout", "_response", "_timer", "_upload", "_waiter",
-        "is_answered",
+        "_body", "_connection", "_deadline", "_idle_timeout", "_is_paused", "_is_uploading",
+        "_kept", "_number", "_request", "_request_timeout", "_response", "_timer", "_upload",
+        "_waiter", "is_answered",
     )  # fmt: skip
 
     def __init__(self, connection: Http2Connection) -> None:
         connection.taken += 1
         self._connection: Http2Connection | None = connection
         self._timer = connection.timers.timer(self._expired)
+        self._deadline: Timer | None = None
         self._number = 0
         self._request: Request | None = None
         self._upload: Body | None = None
@@ -88,6 +93,8 @@ class UpstreamStream:
             _extra_fields(request, body, is_empty=is_last), is_last=is_last,
         )  # fmt: skip
         connection.began(number, self)
+        if request.method == "POST":
+            self._keep_deadline(request)
         if is_whole:
             if data:
                 self._kept = [data] if len(data) <= MAX_KEPT else None
@@ -99,6 +106,14 @@ class UpstreamStream:
             body.pipe(self)
         connection.flush()
         return waiter
+
+    def _keep_deadline(self, request: Request) -> None:
+        """Wait no longer than a gRPC client, which may be gone without a word."""
+        timeout = timeout_of(request.headers.find("grpc-timeout") or "")
+        if timeout is not None:
+            assert self._connection is not None
+            self._deadline = self._connection.timers.timer(self._is_late)
+            self._deadline.set(max(0.0, request.exchange.started_at + timeout - monotonic()))
 
     def abort(self) -> None:
         """Drop the exchange; the backend is told. Harmless when repeated."""
@@ -136,6 +151,8 @@ class UpstreamStream:
     def _leave(self, code: int) -> None:
         """Give up the stream; it is reset unless it is over on both sides."""
         self._timer.end()
+        if self._deadline is not None:
+            self._deadline.end()
         connection, self._connection = self._connection, None
         self._request = None
         upload, self._upload = self._upload, None
@@ -253,6 +270,9 @@ class UpstreamStream:
         request = self._request
         if request is not None and request.exchange.inform is not None:
             request.exchange.inform(event.status, event.reason, event.headers)
+
+    def _is_late(self) -> None:
+        self.fail(UpstreamError("UPSTREAM_TIMEOUT", "the client's deadline has passed"))
 
     def _expired(self) -> None:
         waited_for = "head of the response" if self._waiter is not None else "body"
