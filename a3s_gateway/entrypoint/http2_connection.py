@@ -178,6 +178,8 @@ class Http2Connection(ClientConnection):
                 return
             else:
                 self._act_on_stream(event)
+        if started and self._phase is Phase.IDLE:
+            self._phase = Phase.HANDLING
         # Only now: what came of their bodies goes along with their heads.
         for stream in started:
             stream.start()
@@ -224,7 +226,6 @@ class Http2Connection(ClientConnection):
             self._phase = Phase.IDLE
             self._timer.set(self.factory.timeouts.keep_alive_idle)
             self.introduction.shrink()
-            self.codec.shrink()
 
     # -- for its streams
 

@@ -10,10 +10,12 @@ from twisted.logger import Logger
 
 from a3s_gateway.body import NO_BODY, Body
 from a3s_gateway.errors import GatewayError, RemoteProtocolError, to_response
-from a3s_gateway.headers import EMPTY_HEADERS, Headers
+from a3s_gateway.headers import EMPTY_HEADERS, Header, Headers
 from a3s_gateway.http import Exchange, Request, Response
 from a3s_gateway.protocol.codec import CHUNKED, Data, Head
 from a3s_gateway.protocol.http2 import frames
+from a3s_gateway.protocol.upgrade import WEBSOCKET
+from a3s_gateway.protocol.websocket import key_of
 from a3s_gateway.task import Task
 
 from .last_words import date, last_words
@@ -85,10 +87,15 @@ class Http2Stream:
             if head.expects_continue:
                 body.ask = self._ask
             self._is_request_complete = False
+        headers = known.headers
+        if head.upgrade == WEBSOCKET and "sec-websocket-key" not in headers:
+            # RFC 8441 §5: HTTP/2 has no use for it, and a backend that speaks HTTP/1.1 wants one.
+            key = key_of(getrandbits(128).to_bytes(16, "big"))
+            headers = headers.plus(Header.of("Sec-WebSocket-Key", key))
         self._exchange = exchange
         self._request = Request(
             head.method, head.path, head.query, head.host, head.authority, head.version,
-            who.scheme, known.headers, body, who.client, exchange, head.upgrade,
+            who.scheme, headers, body, who.client, exchange, head.upgrade,
         )  # fmt: skip
         if length != 0:
             self._wait_for_more()

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import base64
+import gc
+from collections import Counter
 from typing import Any
 
+from a3s_gateway import GatewayConfig
 from a3s_gateway.protocol.http2 import frames
 from a3s_gateway.protocol.http2.hpack import Decoder, Encoder
+from a3s_gateway.protocol.websocket import accept_of
 from tests.support import OK, GatewayTestCase, Peer, eventually
 
 HEAD = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/a"), (b":authority", b"a")]
@@ -271,6 +275,79 @@ class Http2Tests(Http2TestCase):
         peer.close()
         kind, flags, *_ = await client.until(frames.DATA, frames.RST_STREAM)
         assert (kind, flags) == (frames.DATA, frames.END_STREAM)
+
+    async def test_a_websocket(self) -> None:
+        """The backend gets the key that HTTP/2 has no use for; the client need not prove it."""
+        backend = await self.backend()
+        await self.gateway(backend.url)
+        client = await self.http2()
+        fields = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *HEAD[1:]]
+        client.ask(1, [*fields, (b"sec-websocket-version", b"13")], ends=False)
+        peer = await backend.accept()
+        key = (await peer.head()).find("sec-websocket-key")
+        assert key is not None
+        accept = accept_of(key).encode()
+        peer.send(
+            b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n\x81\x02hi"
+        )
+        _, answer = await client.head()
+        assert answer[b":status"] == b"200"
+        assert b"sec-websocket-accept" not in answer
+        assert (await client.until(frames.DATA))[3] == b"\x81\x02hi"
+        client.peer.send(frames.rst_stream(1, frames.CANCEL))
+        await peer.ended()
+        assert self.in_flight() == [0]
+
+    async def test_the_next_stream_is_of_the_new_generation(self) -> None:
+        """A reload does not end connections; what is under way ends as it began."""
+        old, new = await self.backend(), await self.backend(OK)
+        gateway = await self.gateway(old.url)
+        client = await self.http2()
+        client.ask(1)
+        peer = await old.accept()
+        await peer.head()
+        text = f"""
+            entrypoints "web" {{ address = "127.0.0.1:0" }}
+            routers "all" {{ rule = "PathPrefix(`/`)"
+              service = "backend" }}
+            services "backend" {{ load_balancer {{ servers {{ url = "{new.url}" }} }} }}
+            access_log {{ enabled = false }}
+            admin {{ enabled = false }}
+        """
+        await gateway.reload(GatewayConfig.from_text(text))
+        client.ask(3)
+        assert (await client.answer())[0] == 3
+        peer.send(OK)
+        assert (await client.answer())[0] == 1
+
+    async def test_nothing_is_left_for_the_garbage_collector(self) -> None:
+        """Neither by streams that end nor by those that are reset, nor by their connection."""
+        backend = await self.backend(OK)
+        silent = await self.backend()
+        gateway = await self.gateway(backend.url, silent.url)
+        for round_ in range(2):
+            if round_:
+                gc.collect()
+                gc.set_debug(gc.DEBUG_SAVEALL)
+            for _ in range(5):
+                client = await self.http2()
+                for stream in (1, 3, 5, 7):
+                    client.ask(stream)
+                for _ in range(2):
+                    await client.answer()
+                client.peer.send(frames.rst_stream(1, 8), frames.rst_stream(3, 8))
+                client.peer.reset()
+                await client.peer.ended()
+        await eventually(lambda: not gateway.health().active_connections)
+        try:
+            gc.collect()
+            kinds = Counter(type(each).__module__ for each in gc.garbage)
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+        assert [kind for kind in kinds if kind.startswith("a3s_gateway.")] == []
+        assert self.in_flight() == [0, 0]
 
 
 class FloodTests(Http2TestCase):

@@ -20,6 +20,7 @@ from .stream import Stream
 
 _REMEMBERED: Final = 16  # heads; as many as the decoder remembers blocks
 
+_REMEMBERED_SIZE: Final = 1024  # bytes of the lines of one
 _STATUSES: Final = {code: (b":status", b"%d" % code) for code in range(100, 600)}
 
 
@@ -54,10 +55,6 @@ class Http2Server(Http2Core):
     def retune(self, limits: Limits) -> None:
         """Judge heads by other limits from the next one on."""
         self._limits = limits
-        self._heads = {}
-
-    def shrink(self) -> None:
-        """Forget what only makes repetition cheap."""
         self._heads = {}
 
     def upgrade(self, head: Head, settings: bytes) -> Head:
@@ -159,9 +156,10 @@ class Http2Server(Http2Core):
         if known is not None and known[0] is fields:
             return known[1]
         head = parse_request(fields, self._limits, is_last=is_last)
-        if len(self._heads) >= _REMEMBERED:
-            self._heads.clear()
-        self._heads[key] = (fields, head)
+        if len(head.headers.wire) <= _REMEMBERED_SIZE:
+            if len(self._heads) >= _REMEMBERED:
+                self._heads.clear()
+            self._heads[key] = (fields, head)
         return head
 
     def _open(self, number: int) -> Stream:
