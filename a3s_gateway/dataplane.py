@@ -132,7 +132,7 @@ class Upstream:
     async def handle(self, request: Request) -> Response:
         """Answer from a backend, or say why there is no answer."""
         exchange = request.exchange
-        tried: tuple[Backend, ...] = ()
+        tried = self._avoided(exchange.avoid) if exchange.avoid else ()
         fault = _NO_BACKEND
         while True:
             # 7  The balancer chooses among those that are well and have not been tried.
@@ -171,6 +171,12 @@ class Upstream:
             body.owns(lease.release)
             exchange.on_close(body.close)
             return response
+
+    def _avoided(self, urls: tuple[str, ...]) -> tuple[Backend, ...]:
+        """Leave out whom a former try of the request speaks against, if another is there."""
+        avoided = tuple(each for each in self.origins if each.url in urls)
+        is_left = any(each.available for each in self.origins if each not in avoided)
+        return avoided if is_left else ()
 
 
 def _may_go_on(request: Request, error: UpstreamError) -> bool:

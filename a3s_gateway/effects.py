@@ -5,10 +5,28 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from attrs import frozen
 from twisted.internet.task import deferLater
+
+
+class RedisUnavailableError(Exception):
+    """Redis did not answer, or not in time, or not as it should."""
+
+
+class Redis(Protocol):
+    """A connection to a Redis server; `transport.redis.Redis` is one."""
+
+    def execute(self, *command: Any, within: float) -> Awaitable[Any]:
+        """Send a command and return its answer, or raise `RedisUnavailableError`."""
+
+    def close(self) -> None:
+        """Close, and do not come back."""
+
+
+def _nowhere(url: str) -> Redis:  # noqa: ARG001 - a stand-in
+    raise ValueError("there is no Redis here")
 
 
 @frozen
@@ -20,18 +38,22 @@ class Effects:
         now: Monotonic time in seconds, the clock of `Exchange.started_at`.
         sleep: Waits for some seconds; ends at once when the client goes away.
         random: Uniform in [0, 1).
+        redis: Connects to what a URL names, and goes on doing so; whoever asks closes it.
+        name: What the configuration calls who is given this.
 
     """
 
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
+    redis: Callable[[str], Redis] = _nowhere
+    name: str = ""
 
     @classmethod
-    def on(cls, reactor: Any) -> Effects:
+    def on(cls, reactor: Any, redis: Callable[[str], Redis] = _nowhere) -> Effects:
         """Wait by the timers of this reactor."""
 
         def sleep(seconds: float) -> Awaitable[None]:
             return cast(Awaitable[None], deferLater(reactor, seconds))
 
-        return cls(monotonic, sleep, random.random)
+        return cls(monotonic, sleep, random.random, redis)

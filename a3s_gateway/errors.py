@@ -140,6 +140,26 @@ FAULTS: Final = {
             "had come from either side for `stream_idle_timeout` of the load balancer.",
         ),
         Fault(
+            "RATE_LIMITED",
+            429,
+            "Rate limit exceeded",
+            "A `rate-limit` or `rate-limit-redis` has no token left for the client; `Retry-After` "
+            "says when there is one.",
+        ),
+        Fault(
+            "RATE_LIMIT_UNAVAILABLE",
+            503,
+            "Rate limit unavailable",
+            'Redis does not answer, and `rate-limit-redis` has `on_error = "closed"`.',
+        ),
+        Fault(
+            "CIRCUIT_OPEN",
+            503,
+            "Service unavailable (circuit breaker open)",
+            "A `circuit-breaker` gives the service a rest since it failed too often in a row; "
+            "`Retry-After` says for how long.",
+        ),
+        Fault(
             "UPSTREAM_BUSY",
             503,
             "Upstream has no free connection",

@@ -62,6 +62,7 @@ from a3s_gateway.service.failures_service import Failures
 from a3s_gateway.service.health_service import HealthChecks
 from a3s_gateway.transport.addresses import shown
 from a3s_gateway.transport.endpoints import HAS_EPOLL
+from a3s_gateway.transport.redis import redis_on
 
 __all__ = ["BindError", "Gateway", "Health", "State", "Status", "obstacles", "settle_memory"]
 
@@ -104,7 +105,7 @@ class Gateway(MultiService):
         self._observing = Observing(reactor, config.access_log)
         self._health = HealthChecks(reactor)
         self._entrypoints = Entrypoints(reactor, stock_transports)
-        self._effects = Effects.on(reactor)
+        self._effects = Effects.on(reactor, redis_on(reactor))
         self._api = Api(self, lambda: self._effects.sleep(0), monotonic, self.reload)
         self._admin = AdminService(reactor, self._api)
         self._reloader = Reloader(self._read, self._change)
@@ -324,8 +325,7 @@ class Gateway(MultiService):
             if self._config.shutdown_delay_secs:
                 await self._go_on(self._config.shutdown_delay_secs)
             await self._entrypoints.stop_accepting()
-            if self._snapshot is not None and self._snapshot.mux is not None:
-                self._snapshot.mux.hub.go_away()
+            self.snapshot().go_away()
             await self._entrypoints.drain(self._config.shutdown_timeout_secs)
             self._observing.flush()
             await self._close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import define
 
@@ -42,7 +43,9 @@ class Exchange:
     stream is reset. `protocol` is what was spoken where there are no requests.
     Times are monotonic seconds; `first_byte_at` is 0 until there is one.
     `inform` sends the client an interim response (1xx). `step` is the middleware that has
-    the request since `step_at`, None once it has passed them all.
+    the request since `step_at`, None once it has passed them all. `key_name` is what the
+    configuration calls the key that the client has shown, `claims` what its token says; both are
+    verified. `avoid` are URLs of servers that others are to be tried before.
     """
 
     # Defaults stand on the class: an exchange stores what it is told, and that is little.
@@ -59,6 +62,9 @@ class Exchange:
     counters: Recorder | None = None
     step: Step | None = None
     step_at: float = 0.0
+    key_name: str = ""
+    claims: Mapping[str, Any] = MappingProxyType({})
+    avoid: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -109,6 +109,7 @@ class Api:
             "backends": self._backends,
             "channels": self._channels,
             "certificates": self._certificates,
+            "circuits": self._circuits,
             "version": self._version,
         }
         kind, _, name = path.partition("/")
@@ -190,6 +191,11 @@ class Api:
             found += [{"service": name, **shown.backend(each)} for each in backends]
             yield
         return (yield from in_json(found))
+
+    def _circuits(self) -> Work[Answer]:
+        snapshot = self.gateway.find_snapshot()
+        circuits = snapshot.circuits if snapshot is not None else {}
+        return (yield from in_json(shown.circuits(circuits)))
 
     def _channels(self) -> Work[Answer]:
         snapshot = self.gateway.find_snapshot()

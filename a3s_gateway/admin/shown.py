@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from a3s_gateway.config.router import RouterConfig
 from a3s_gateway.config.schema import Json
 from a3s_gateway.datagrams import UdpRoute
 from a3s_gateway.dataplane import Route
-from a3s_gateway.observability.facts import Certificate, Certificates
+from a3s_gateway.observability.facts import Certificate, Certificates, Circuit
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.router.table import Entry
 from a3s_gateway.runtime.compile import Snapshot
@@ -137,3 +137,17 @@ def channels(hub: Hub, known: Channels) -> dict[str, Json]:
             {"name": name, "subscribers": count} for name, count in hub.subscribers().items()
         ],
     }
+
+
+def circuits(found: Mapping[str, Mapping[str, Circuit]]) -> list[Json]:
+    """Describe the circuit breakers, each for the services that were asked for through it."""
+    return [
+        {
+            "middleware": middleware,
+            "service": service,
+            "state": circuit.state.name.lower().replace("_", "-"),
+            "opened": circuit.opened,
+        }
+        for middleware, circuits in found.items()
+        for service, circuit in circuits.items()
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import IntEnum
 from typing import Protocol
 
 from attrs import field, frozen
@@ -27,6 +28,18 @@ class CountedRoute(Protocol):
     @property
     def counters(self) -> RouteCounters:
         """What it has counted."""
+
+
+class Circuit(Protocol):
+    """The state of a circuit breaker for one service; `middleware._breaker.Breaker` is one."""
+
+    @property
+    def state(self) -> IntEnum:
+        """0 closed, 1 half-open, 2 open."""
+
+    @property
+    def opened(self) -> int:
+        """How often it has opened."""
 
 
 class Connections(Protocol):
@@ -127,6 +140,7 @@ class Facts:
         ledger: What all routes have counted, those that are gone included; settled.
         channels: What went through each entry of `ws_mux.channels`; empty if nobody can use it.
         hub: Who is connected to them; None as before.
+        circuits: For each circuit breaker the circuits of the services that there are.
         reloads: What became of them.
         certificates: What clients are shown.
         lost_lines: Lines of the access log that could not be written.
@@ -145,6 +159,7 @@ class Facts:
     ledger: Ledger = field(factory=Ledger)
     channels: Mapping[str, ChannelCounters] = field(factory=dict)
     hub: Hub | None = None
+    circuits: Mapping[str, Mapping[str, Circuit]] = field(factory=dict)
     reloads: Outcomes
     certificates: Certificates = field(factory=Certificates)
     lost_lines: int = 0

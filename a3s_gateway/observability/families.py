@@ -10,7 +10,7 @@ from attrs import frozen
 
 from a3s_gateway.errors import FAULTS
 from a3s_gateway.observability.counters import Histogram, RouteCounters
-from a3s_gateway.observability.facts import Facts
+from a3s_gateway.observability.facts import Circuit, Facts
 from a3s_gateway.service.backend import Backend
 from a3s_gateway.service.hub import ChannelCounters, Hub
 
@@ -132,6 +132,17 @@ def _by_reason(facts: Facts) -> Iterator[Series]:
             yield (name, reason), count
 
 
+def _by_circuit(of: Callable[[Circuit], int]) -> Callable[[Facts], Iterable[Series]]:
+    def read(facts: Facts) -> Iterator[Series]:
+        services = facts.by_service()
+        for middleware, circuits in facts.circuits.items():
+            for service, circuit in circuits.items():
+                if service in services:
+                    yield (middleware, service), of(circuit)
+
+    return read
+
+
 def _by_channel(of: Callable[[ChannelCounters], int]) -> Callable[[Facts], Iterable[Series]]:
     return lambda facts: (((name,), of(each)) for name, each in facts.channels.items())
 
@@ -218,6 +229,12 @@ COUNTS: Final = (
     Family("gateway_backend_connections", "gauge",
            "Current connections to the backend: in use, or kept for the next request.",
            ("backend", "service", "state"), _by_connection),
+    Family("gateway_circuit_breaker_state", "gauge",
+           "State of the circuit breaker for the service: 0 closed, 1 half-open, 2 open.",
+           ("middleware", "service"), _by_circuit(lambda c: int(c.state))),
+    Family("gateway_circuit_breaker_opened_total", "counter",
+           "How often the circuit breaker has opened for the service.",
+           ("middleware", "service"), _by_circuit(lambda c: c.opened)),
     Family("gateway_mux_connections", "gauge", "Current connections to `mux@internal`.", (),
            _of_hub(lambda hub: len(hub.members))),
     Family("gateway_mux_subscriptions", "gauge",

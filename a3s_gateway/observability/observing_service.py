@@ -138,6 +138,7 @@ class Observing(MultiService):
             ledger=self.ledger,
             channels=mux.hub.counters_by_entry(mux.channels) if mux else {},
             hub=mux.hub if mux else None,
+            circuits=snapshot.circuits if snapshot else {},
             reloads=reloads,
             certificates=certificates,
             lost_lines=self._lost(),

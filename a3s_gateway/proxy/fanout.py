@@ -11,9 +11,10 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from a3s_gateway.config.ws_mux import WsMuxConfig
+from a3s_gateway.effects import RedisUnavailableError
 from a3s_gateway.protocol.ws_mux import Message
 from a3s_gateway.service.hub import Channels, Hub
-from a3s_gateway.transport.redis import Redis, RedisUnavailableError
+from a3s_gateway.transport.redis import Redis
 from a3s_gateway.transport.timers import timers_for
 
 PATIENCE: Final = 2.0  # seconds for Redis to take a message

@@ -14,7 +14,7 @@ from random import getrandbits, random
 from time import monotonic, time_ns
 from typing import Any, Protocol, TypeVar
 
-from attrs import define, frozen
+from attrs import define, evolve, field, frozen
 
 from a3s_gateway.config.address import ServerUrl
 from a3s_gateway.config.balancing import (
@@ -45,8 +45,9 @@ from a3s_gateway.errors import UpstreamError
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.http import Handler, Middleware, Request, Response
 from a3s_gateway.middleware import PLUGINS
+from a3s_gateway.middleware.circuit_breaker import CircuitBreaker
 from a3s_gateway.observability.counters import DatagramCounters, Invocations, Ledger
-from a3s_gateway.observability.facts import Connections
+from a3s_gateway.observability.facts import Circuit, Connections
 from a3s_gateway.observability.tracer import Span, Tracer
 from a3s_gateway.proxy.internal import INTERNAL, Wall
 from a3s_gateway.router.table import RouteTable
@@ -114,6 +115,7 @@ class Snapshot:
         health: For each service the rules by which its backends are left out.
         invocations: How often each middleware was asked, by name.
         mux: What answers as `mux@internal`; None if no router names it.
+        circuits: For each circuit breaker, by name, those of its services.
 
     """
 
@@ -125,6 +127,12 @@ class Snapshot:
     health: tuple[Outliers, ...]
     invocations: Mapping[str, Invocations]
     mux: Mux | None = None
+    circuits: Mapping[str, Mapping[str, Circuit]] = field(factory=dict)
+
+    def go_away(self) -> None:
+        """Send those away who would stay for ever: the gateway stops."""
+        if self.mux is not None:
+            self.mux.hub.go_away()
 
     @property
     def datagrams(self) -> dict[str, DatagramCounters]:
@@ -208,6 +216,7 @@ class Compiler:
             tuple(group.outliers for group in groups.values()),
             {name: invocations for name, (_, invocations) in middlewares.items()},
             mux,
+            _circuits(middlewares),
         )
 
     def _mux(self, config: GatewayConfig, generation: Generation) -> Mux | None:
@@ -302,7 +311,7 @@ class Compiler:
         build = middleware.plugin.build
         assert build is not None  # those without are refused before this
         try:
-            made: Middleware = build(middleware.config, self.effects)
+            made: Middleware = build(middleware.config, evolve(self.effects, name=middleware.name))
         except ValueError as error:
             fault = Diagnostic(middleware.span, f'middleware "{middleware.name}": {error}')
             raise ConfigError([fault], config.sources) from error
@@ -368,3 +377,10 @@ def _each(sections: Mapping[str, T], make: Callable[[T], V]) -> Generator[None, 
         made[name] = make(section)
         yield
     return made
+
+
+def _circuits(
+    middlewares: Mapping[str, tuple[Middleware, Invocations]],
+) -> dict[str, Mapping[str, Circuit]]:
+    found = {name: each for name, (each, _) in middlewares.items()}
+    return {name: each.breakers for name, each in found.items() if isinstance(each, CircuitBreaker)}

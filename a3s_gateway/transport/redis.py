@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +17,8 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 
+from a3s_gateway.effects import RedisUnavailableError
+
 _log = Logger()
 
 PORT: Final = 6379
@@ -23,10 +26,6 @@ CONNECT_TIMEOUT: Final = 5.0  # seconds
 GREETING_TIMEOUT: Final = 2.0  # seconds for the login and for the first answer
 # Redis restarts within seconds, and whoever asks meanwhile is answered by policy.
 _RETRY: Final = backoffPolicy(initialDelay=0.1, maxDelay=2.0, factor=1.6)
-
-
-class RedisUnavailableError(Exception):
-    """Redis did not answer, or not in time, or not as it should."""
 
 
 @frozen
@@ -219,6 +218,11 @@ class Redis:
     def _hear(self, _pattern: bytes, channel: bytes, message: bytes) -> None:
         if self._on_message is not None:
             self._on_message(channel, message)
+
+
+def redis_on(reactor: Any) -> Callable[[str], Redis]:
+    """Prepare to connect, by this reactor, to what URLs name."""
+    return partial(Redis, reactor)
 
 
 class _Factory(Factory):

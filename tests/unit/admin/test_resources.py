@@ -15,6 +15,7 @@ from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.dataplane import EntrypointResource, Route
 from a3s_gateway.hcl.diagnostics import Diagnostic, Span
 from a3s_gateway.http import Request, Response
+from a3s_gateway.middleware._breaker import Breaker
 from a3s_gateway.observability.counters import RouteCounters
 from a3s_gateway.observability.facts import Certificates, Facts
 from a3s_gateway.observability.metrics import Metrics
@@ -273,6 +274,17 @@ def test_channels_are_shown_where_a_router_leads_to_them() -> None:
         ],
         "channels": [],
     }
+
+
+def test_circuits_are_shown() -> None:
+    """Each with what it thinks of its service."""
+    breaker = Breaker(1, 10.0, 1, 1)
+    breaker.failed(breaker.admit(0.0), 0.0)
+    shown = Shown()
+    shown.snapshot = evolve(shown.snapshot, circuits={"rest": {"pool": breaker}})
+    assert told("/api/gateway/circuits", shown=shown) == [
+        {"middleware": "rest", "service": "pool", "state": "open", "opened": 1}
+    ]
 
 
 def test_the_version_is_told() -> None:
