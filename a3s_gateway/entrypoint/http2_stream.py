@@ -10,12 +10,12 @@ from twisted.logger import Logger
 
 from a3s_gateway.body import NO_BODY, Body
 from a3s_gateway.errors import GatewayError, RemoteProtocolError, to_response
-from a3s_gateway.headers import EMPTY_HEADERS, Header, Headers
+from a3s_gateway.headers import EMPTY_HEADERS, Headers
 from a3s_gateway.http import Exchange, Request, Response
 from a3s_gateway.protocol.codec import CHUNKED, Data, Head
 from a3s_gateway.protocol.http2 import frames
 from a3s_gateway.protocol.upgrade import WEBSOCKET
-from a3s_gateway.protocol.websocket import key_of
+from a3s_gateway.protocol.websocket import GOING_AWAY, GOING_AWAY_MASKED, Frames
 from a3s_gateway.task import Task
 
 from .last_words import date, last_words
@@ -39,7 +39,7 @@ class Http2Stream:
 
     __slots__ = (
         "_connection",
-        "_exchange",
+        "_exchange", "_frames",
         "_is_answered",
         "_is_head_sent",
         "_is_reading_paused",
@@ -60,6 +60,7 @@ class Http2Stream:
         self._task: Task[Response] | None = None
         self._response_body: Body | None = None
         self._is_head_sent = False
+        self._frames: tuple[Frames, Frames] | None = None  # of a WebSocket: received, sent
         self._is_answered = False  # the codec has all of the answer
         self._is_request_complete = True
         self._is_reading_paused = False
@@ -87,15 +88,10 @@ class Http2Stream:
             if head.expects_continue:
                 body.ask = self._ask
             self._is_request_complete = False
-        headers = known.headers
-        if head.upgrade == WEBSOCKET and "sec-websocket-key" not in headers:
-            # RFC 8441 §5: HTTP/2 has no use for it, and a backend that speaks HTTP/1.1 wants one.
-            key = key_of(getrandbits(128).to_bytes(16, "big"))
-            headers = headers.plus(Header.of("Sec-WebSocket-Key", key))
         self._exchange = exchange
         self._request = Request(
             head.method, head.path, head.query, head.host, head.authority, head.version,
-            who.scheme, headers, body, who.client, exchange, head.upgrade,
+            who.scheme, known.headers, body, who.client, exchange, head.upgrade,
         )  # fmt: skip
         if length != 0:
             self._wait_for_more()
@@ -114,6 +110,8 @@ class Http2Stream:
         if request is None or request.body is NO_BODY:
             return
         request.exchange.bytes_in += len(event.data)
+        if self._frames is not None:
+            self._frames[0].follow(event.data)
         request.body.feed(event.data)
         if event.is_last:
             self.end(EMPTY_HEADERS)
@@ -187,6 +185,8 @@ class Http2Stream:
         if status == 101:
             # RFC 8441 §5: in HTTP/2 it is a success, and proves nothing by a hash.
             status, headers, length = 200, headers.without("sec-websocket-accept"), None
+            if request.upgrade == WEBSOCKET:
+                self._frames = Frames(), Frames()
         elif status == 204:
             length = None
         exchange.status = status
@@ -233,8 +233,14 @@ class Http2Stream:
             self._answered(to_response(error, request))
 
     def give_up(self) -> None:
-        """Say that the gateway ends, if nothing was said yet."""
+        """Say that the gateway ends, if nothing was said yet, and to both sides of a WebSocket."""
         request, task = self._request, self._task
+        if request is not None and self._frames is not None:
+            received, sent = self._frames
+            if received.may_be_closed and not self._is_request_complete:
+                request.body.feed(GOING_AWAY_MASKED)
+            if sent.may_be_closed and not self._is_answered:
+                self._connection.codec.send_data(self.number, GOING_AWAY, is_last=True)
         if request is None or self._is_head_sent:
             return
         if task is not None:
@@ -277,6 +283,8 @@ class Http2Stream:
         exchange = self._exchange
         if exchange is not None:
             exchange.bytes_out += len(data)
+            if self._frames is not None:
+                self._frames[1].follow(data)
             self._sent(is_all=self._connection.codec.send_data(self.number, data))
 
     def finish(self, trailers: Headers) -> None:

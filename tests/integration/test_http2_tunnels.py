@@ -14,7 +14,7 @@ from h2.events import (
 )
 from h2.settings import SettingCodes
 
-from a3s_gateway.protocol.websocket import accept_of
+from a3s_gateway.protocol.websocket import GOING_AWAY, GOING_AWAY_MASKED, accept_of
 from tests.support import GatewayTestCase, Head, Peer, eventually, passed
 
 FIELDS = [
@@ -160,6 +160,23 @@ class Http2TunnelTests(GatewayTestCase):
         peer.reset()
         await client.until(StreamReset)
         await eventually(lambda: self.in_flight() == [0], "the lease to be back")
+
+    async def test_a_drain_closes_with_1001_after_the_grace(self) -> None:
+        """Both sides read why."""
+        client, peer = await self.opened(shutdown_timeout="200ms")
+        client.send(b"\x82\x81\0\0\0\0x")
+        await peer.bytes(7)
+        peer.send(b"\x82\x01y")
+        await client.bytes(3)
+        done = self.gateways[-1].shutdown()
+        # Not by h2, which takes no data after a GOAWAY: DATA, END_STREAM, stream 1.
+        last = b"\0\0\x04\0\1\0\0\0\1" + GOING_AWAY
+        await client.peer.until(lambda: last in client.peer.received, "a Close frame")
+        self.assertEqual(await peer.bytes(8), GOING_AWAY_MASKED)
+        client.peer.close()
+        await done
+        (line,) = await self.logged()
+        self.assertEqual(line["code"], "SHUTTING_DOWN")
 
     async def test_silence_of_the_client_alone_ends_nothing(self) -> None:
         """A tunnel is no request whose body is awaited."""
