@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from time import monotonic
 from typing import ClassVar
 
 import pytest
@@ -57,25 +58,24 @@ class RedisServer:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def command(self, *words: str) -> Deferred[str]:
+    def command(self, *words: str, password: str = PASSWORD) -> Deferred[str]:
         """Ask it something as an operator would."""
 
+        program = ["redis-cli", "-e", "-s", str(self.socket), "--no-auth-warning", "-a", password]
+
         def run() -> str:
-            done = subprocess.run(
-                [
-                    "redis-cli",
-                    "-s",
-                    str(self.socket),
-                    "--no-auth-warning",
-                    "-a",
-                    self.PASSWORD,
-                    *words,
-                ],
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-                check=True,
-            )
-            return done.stdout.strip()
+            deadline = monotonic() + PATIENCE
+            while True:
+                done = subprocess.run(
+                    [*program, *words],
+                    capture_output=True,
+                    text=True,
+                    timeout=PATIENCE,
+                    check=False,
+                )
+                if not done.returncode:
+                    return done.stdout.strip()
+                if monotonic() > deadline:  # it may have begun a moment ago
+                    raise AssertionError(done.stderr)
 
         return deferToThread(run)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
@@ -41,7 +41,7 @@ class RedisAddress:
     port: int
     database: int | None
     username: str | None
-    password: str | None
+    password: str | None = field(repr=False)
 
     @classmethod
     def of(cls, url: str) -> RedisAddress:
@@ -192,7 +192,7 @@ class Redis:
         protocol.whenDisconnected().addCallback(self._is_lost, ConnectionLost())
         if self._was_told:
             self._was_told = False
-            _log.info("Redis at {address} is back", address=self.address)
+            _log.info("Redis at {address} is back", address=str(self.address))
 
     def _is_lost(self, protocol: Any, error: Exception) -> None:
         if protocol is not None and self._protocol is protocol:
@@ -207,7 +207,9 @@ class Redis:
         self._next_attempt = self._reactor.callLater(_RETRY(self._failures), self._connect)
         if not self._was_told:
             self._was_told = True
-            _log.warn("Redis at {address} is away: {reason}", address=self.address, reason=reason)
+            _log.warn(
+                "Redis at {address} is away: {reason}", address=str(self.address), reason=reason
+            )
 
     def _ask(self, protocol: Any) -> Any:
         if not self._pattern:
