@@ -287,6 +287,7 @@ class Compiler:
     ) -> Origin:
         # Connections outlive a reload that leaves alone what they depend on.
         facts = (
+            balancing.protocol,
             balancing.pool,
             balancing.tls,
             _stamps(balancing.tls),

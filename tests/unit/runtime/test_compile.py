@@ -373,6 +373,7 @@ def test_a_new_server_leaves_the_old_ones_alone() -> None:
         'request_timeout = "1s"',
         'stream_idle_timeout = "1s"',
         'stream_total_timeout = "1h"',
+        'protocol = "http2"',
         "pool { max_connections = 1 }",
         'tls { server_name = "x" }',
     ],
