@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from a3s_gateway.config.kinds import TEXT, WORD, integer
+from a3s_gateway.config.kinds import FLAG, TEXT, WORD, integer
 from a3s_gateway.config.schema import Section, key, keys
 
 INTERNAL_SERVICES = ("api@internal", "mux@internal", "ping@internal", "whoami@internal")
@@ -41,4 +41,10 @@ class RouterConfig(Section):
         integer(-_LIMIT, _LIMIT),
         "Of several rules that match, the largest number wins; 0 stands for the rule's length.",
         default=0,
+    )
+    grpc_web: bool = key(
+        FLAG,
+        "Translate calls of gRPC-Web (`application/grpc-web`, `-text`) for servers of gRPC.",
+        default=False,
+        name="grpc-web",
     )

@@ -25,6 +25,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 REQUIRED: Any = NOTHING
 SHOWN_BLOCK = "{ ... }"  # the example of a nested block: that of its own keys
 _METADATA = "a3s_gateway.key"
+_NAME = "a3s_gateway.name"
 
 
 class RejectedError(Exception):
@@ -153,8 +154,9 @@ def _declare(
     *,
     is_secret: bool = False,
     default_doc: str = "",
+    name: str = "",
 ) -> Any:
-    metadata = {_METADATA: (kind, doc, default_doc, example, is_secret)}
+    metadata = {_METADATA: (kind, doc, default_doc, example, is_secret), _NAME: name}
     return field(default=default, metadata=metadata, repr=not is_secret)
 
 
@@ -166,6 +168,7 @@ def key(
     default_doc: str = "",
     example: str = "",
     secret: bool = False,
+    name: str = "",
 ) -> T:
     """
     Declare a key with one value.
@@ -177,9 +180,13 @@ def key(
         default_doc: How the reference words the default, if its value does not say it.
         example: How it may look in HCL; shown where it is missing, and in the reference.
         secret: Never shown: neither in faults nor in the dump.
+        name: In HCL, where no attribute of Python's can have it.
 
     """
-    return cast(T, _declare(kind, doc, default, example, is_secret=secret, default_doc=default_doc))
+    return cast(
+        T,
+        _declare(kind, doc, default, example, is_secret=secret, default_doc=default_doc, name=name),
+    )
 
 
 def keys(
@@ -321,7 +328,7 @@ def _read_keys(section: type[Section]) -> Iterator[Key]:
     for attribute in attrs.fields(section):
         if _METADATA in attribute.metadata:
             kind, doc, *rest = attribute.metadata[_METADATA]
-            name = attribute.name.rstrip("_")
+            name = attribute.metadata[_NAME] or attribute.name.rstrip("_")
             yield Key(name, attribute.name, kind, doc, attribute.default, *rest)
 
 

@@ -230,6 +230,9 @@ def _router(router: RouterConfig, model: Model) -> Iterator[Diagnostic]:
     fault = check_rule(router, protocol)
     if fault:
         yield fault
+    if router.grpc_web and protocol != "http":
+        message = f'router "{router.name}" speaks {protocol}, and grpc-web is for http'
+        yield Diagnostic(router.span_of("grpc-web"), message, "leave it out")
     yield from _middlewares(router, protocol, model)
     yield from _servers(router, protocol, model)
     yield from _openness(router, protocol, model)

@@ -49,6 +49,7 @@ from a3s_gateway.middleware.circuit_breaker import CircuitBreaker
 from a3s_gateway.observability.counters import DatagramCounters, Invocations, Ledger
 from a3s_gateway.observability.facts import Circuit, Connections
 from a3s_gateway.observability.tracer import Span, Tracer
+from a3s_gateway.proxy.grpc_web import GrpcWeb
 from a3s_gateway.proxy.internal import INTERNAL, Wall
 from a3s_gateway.router.table import RouteTable
 from a3s_gateway.runtime.chain import chain
@@ -341,6 +342,8 @@ class Compiler:
     ) -> Route:
         steps = [middlewares[name] for name in router.middlewares]
         handler = chain(steps, handlers[router.service], monotonic)
+        if router.grpc_web:
+            handler = GrpcWeb(handler).handle
         # Of another service the requests would be counted anew: its sums must not jump.
         counters = generation.lease(
             ("route", router.name, router.service),

@@ -47,6 +47,7 @@ WORKING = [
     "entrypoints.udp_session_timeout_secs",
     "entrypoints.udp_max_sessions",
     "routers.entrypoints",
+    "routers.grpc-web",
     "routers.middlewares",
     "routers.priority",
     "routers.service",
@@ -270,6 +271,8 @@ def test_what_works_is_not_refused() -> None:
         'routers "dns" {\n rule = "HostSNI(`*`)"\n service = "dns"\n entrypoints = ["dns"]\n}\n'
         'services "dns" { load_balancer { servers = [{ url = "udp://a:1" }, { url = "b:1" }] } }'
     )
+    web = 'routers "web" {\n rule = "Path(`/`)"\n service = "ping@internal"\n grpc-web = true\n}'
+    assert refused("more", web) == []
     assert refused("balancer", 'protocol = "http2"\nservers {\n url = "h2c://a"\n}') == []
     assert refused("more", udp) == []
 
