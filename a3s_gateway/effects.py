@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Protocol, cast
 
 from attrs import frozen
@@ -40,6 +40,7 @@ class Effects:
         random: Uniform in [0, 1).
         redis: Connects to what a URL names, and goes on doing so; whoever asks closes it.
         name: What the configuration calls who is given this.
+        wall: Seconds since 1970, for what is told to others.
 
     """
 
@@ -48,6 +49,7 @@ class Effects:
     random: Callable[[], float]
     redis: Callable[[str], Redis] = _nowhere
     name: str = ""
+    wall: Callable[[], float] = time
 
     @classmethod
     def on(cls, reactor: Any, redis: Callable[[str], Redis] = _nowhere) -> Effects:

@@ -93,7 +93,20 @@ FAULTS: Final = {
             "ORIGIN_NOT_ALLOWED",
             403,
             "Origin not allowed",
-            "A page that is not among `ws_mux.allowed_origins` opens a WebSocket.",
+            "A page that is not among `ws_mux.allowed_origins` opens a WebSocket, or one that no "
+            "origin of a `cors` middleware stands for asks what it may do.",
+        ),
+        Fault(
+            "FORBIDDEN",
+            403,
+            "Forbidden",
+            "The client's address is not one that an `ip-allow` middleware lets in.",
+        ),
+        Fault(
+            "BODY_TOO_LARGE",
+            413,
+            "Request body too large",
+            "The body is larger than `max_body_bytes` of a `body-limit` middleware.",
         ),
         Fault(
             "NO_ROUTE",

@@ -52,8 +52,14 @@ def effects(clock: Clock | None = None, random: float = 0.5, **others: Any) -> E
 
     """
     clock = clock or Clock()
-    given = {"now": lambda: clock.time, "sleep": clock.sleep, "random": lambda: random, **others}
-    given.setdefault("name", "tested")
+    given = {
+        "now": lambda: clock.time,
+        "sleep": clock.sleep,
+        "random": lambda: random,
+        "wall": lambda: 0.0,
+        "name": "tested",
+        **others,
+    }
     names = [each.name for each in attrs.fields(Effects)]
     return Effects(**{name: given.get(name, _Missing(name)) for name in names})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from a3s_gateway.middleware import (
+    add_prefix,
     api_key,
     basic_auth,
     body_limit,
@@ -15,6 +16,8 @@ from a3s_gateway.middleware import (
     jwt,
     rate_limit,
     rate_limit_redis,
+    redirect,
+    replace_path,
     retry,
     strip_prefix,
     tcp_filter,
@@ -22,6 +25,7 @@ from a3s_gateway.middleware import (
 from a3s_gateway.plugin import Plugin
 
 PLUGINS: tuple[Plugin, ...] = (
+    add_prefix.PLUGIN,
     api_key.PLUGIN,
     basic_auth.PLUGIN,
     body_limit.PLUGIN,
@@ -34,6 +38,8 @@ PLUGINS: tuple[Plugin, ...] = (
     jwt.PLUGIN,
     rate_limit.PLUGIN,
     rate_limit_redis.PLUGIN,
+    redirect.PLUGIN,
+    replace_path.PLUGIN,
     retry.PLUGIN,
     strip_prefix.PLUGIN,
     tcp_filter.PLUGIN,

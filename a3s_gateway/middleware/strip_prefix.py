@@ -2,21 +2,68 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Iterator
+
+from attrs import define, evolve, field, frozen
 
 from a3s_gateway.config.kinds import PATH_PREFIX
 from a3s_gateway.config.middleware import Settings
-from a3s_gateway.config.schema import keys
+from a3s_gateway.config.schema import Mistake, keys
+from a3s_gateway.effects import Effects
+from a3s_gateway.http import Handler, Request, Response
+from a3s_gateway.middleware._paths import check_path, prefix_of
 from a3s_gateway.plugin import Plugin
+
+PREFIX = "X-Forwarded-Prefix"
 
 
 @frozen(kw_only=True)
 class StripPrefixConfig(Settings):
-    """Removes the first prefix that fits."""
+    """Removes the longest prefix that fits, and tells the backend in `X-Forwarded-Prefix`."""
 
     prefixes: tuple[str, ...] = keys(
-        PATH_PREFIX, "What to remove; the first that fits.", at_least=1, example='["/api"]'
+        PATH_PREFIX,
+        "What to remove: the longest that is the whole path, or is followed by a slash.",
+        at_least=1,
+        example='["/api"]',
     )
 
+    def mistakes(self) -> Iterator[Mistake]:
+        """Refuse what no path has in it, and what removes nothing."""
+        for index, prefix in enumerate(self.prefixes):
+            message = check_path(prefix)
+            if not message and not prefix_of(prefix):
+                message = f'"{prefix}" removes nothing'
+            if message:
+                yield Mistake("prefixes", message, item=index)
 
-PLUGIN = Plugin("middleware", "strip-prefix", StripPrefixConfig)
+
+@define(eq=False)
+class StripPrefix:
+    """Forward what follows a prefix; what has none is forwarded as it is."""
+
+    config: StripPrefixConfig
+    _prefixes: tuple[str, ...] = field(init=False)  # the longest first
+
+    @_prefixes.default
+    def _longest_first(self) -> tuple[str, ...]:
+        return tuple(sorted(map(prefix_of, self.config.prefixes), key=len, reverse=True))
+
+    async def __call__(self, request: Request, next: Handler) -> Response:
+        """Answer by `next`."""
+        path, headers = request.path, request.headers
+        for prefix in self._prefixes:
+            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
+                path = path[len(prefix) :] or "/"
+                headers = headers.replaced(PREFIX, prefix)
+                return await next(evolve(request, path=path, headers=headers))
+        if PREFIX.lower() in headers:  # the client's word, and backends make links of it
+            request = evolve(request, headers=headers.without(PREFIX.lower()))
+        return await next(request)
+
+
+def _build(config: StripPrefixConfig, _: Effects) -> StripPrefix:
+    return StripPrefix(config)
+
+
+PLUGIN = Plugin("middleware", "strip-prefix", StripPrefixConfig, _build)

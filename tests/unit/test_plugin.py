@@ -42,7 +42,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_built_in_middlewares_are_there() -> None:
     """All types of the documentation, each under its own name."""
     found = plugins("middleware")
-    assert len(found) == 15
+    assert len(found) == 18
     assert all(name == each.name for name, each in found.items())
 
 

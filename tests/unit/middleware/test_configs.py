@@ -80,6 +80,73 @@ def test_fields_that_frame_a_message_cannot_be_set(name: str) -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    ("type_", "keys", "message"),
+    [
+        ("ip-allow", "", '"ip-allow" needs "allowed_ips" or "denied_ips"'),
+        ("strip-prefix", 'prefixes = ["/"]', '"/" removes nothing'),
+        ("strip-prefix", 'prefixes = ["/a%0"]', '"/a%0": the path has a broken percent escape'),
+        ("add-prefix", 'prefix = "/a\\\\b"', '"/a\\b" has characters that no path has'),
+        (
+            "replace-path",
+            "",
+            '"replace-path" needs either "path", or "regex" and "replacement"',
+        ),
+        ("replace-path", 'regex = "a"', '"regex" and "replacement" belong together'),
+        (
+            "replace-path",
+            'regex = "a"\nreplacement = "/b?c"',
+            '"/b?c" has characters that no path has',
+        ),
+        (
+            "replace-path",
+            'regex = "(a)"\nreplacement = "/$2"',
+            "there is no group 2 in the expression",
+        ),
+        ("redirect", "", '"redirect" needs either "scheme", or "regex" and "replacement"'),
+        ("redirect", 'regex = "a"', '"regex" and "replacement" belong together'),
+        ("redirect", 'regex = "a"\nreplacement = "b"\nport = 1', '"port" belongs to "scheme"'),
+        (
+            "redirect",
+            'scheme = "https"\nregex = "a"\nreplacement = "b"',
+            '"redirect" needs either "scheme", or "regex" and "replacement"',
+        ),
+        (
+            "cors",
+            "allow_credentials = true",
+            '"allow_credentials" for every origin would let any page act as its visitor',
+        ),
+        (
+            "headers",
+            'request_headers = { A = "{clint_ip}" }',
+            "there is nothing to put in place of {clint_ip}",
+        ),
+        ("headers", 'request_headers_remove = ["host"]', '"host" is set by the gateway itself'),
+        (
+            "headers",
+            'response_headers = { Host = "a" }',
+            'there is one "Host", and it is in "request_headers"',
+        ),
+    ],
+)
+def test_what_could_not_work_is_refused(type_: str, keys: str, message: str) -> None:
+    """When it is read, with its place."""
+    assert faults(type_, keys) == [message]
+
+
+@pytest.mark.parametrize(
+    ("type_", "keys"),
+    [
+        ("cors", 'allowed_origin_regexes = ["(a"]'),
+        ("redirect", 'regex = "(a"\nreplacement = "b"'),
+    ],
+)
+def test_an_expression_that_is_none(type_: str, keys: str) -> None:
+    """The compiler's words are told."""
+    (fault,) = faults(type_, keys)
+    assert fault.startswith('"(a" is not a regular expression: ')
+
+
 def test_a_filter_that_filters_nothing_is_refused() -> None:
     """It would only look like protection."""
     assert 'a "tcp-filter" needs "max_connections" or "allowed_ips"' in faults("tcp-filter")
