@@ -265,3 +265,24 @@ def test_a_body_that_is_not_there() -> None:
         assert run(NO_BODY.read(0)) == [b""]
     with pytest.raises(TypeError, match="owns nothing"):
         NO_BODY.owns(list)
+
+
+@pytest.mark.parametrize("is_complete", [False, True])
+def test_what_was_taken_can_be_put_back(is_complete: bool) -> None:  # noqa: FBT001
+    """Whoever gets it next has all of it, in order, what has come meanwhile included."""
+    body, first, second = Body(Source()), Sink(), Sink()
+    body.feed(b"a")
+    body.pipe(first)
+    body.feed(b"b")
+    if is_complete:
+        body.end(TRAILERS)
+    body.put_back(b"ab")
+    assert not body.begun
+    if not is_complete:
+        body.feed(b"c")
+        body.end(TRAILERS)
+    body.pipe(second)
+    assert b"".join(each for each in second.got if isinstance(each, bytes)) == (
+        b"ab" if is_complete else b"abc"
+    )
+    assert second.got[-1] is TRAILERS
