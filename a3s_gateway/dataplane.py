@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from .errors import GatewayError, UnansweredError, UpstreamConnectError, UpstreamError, to_response
 from .http import Exchange, Handler, Request, Response
@@ -21,6 +21,9 @@ from .observability.tracer import OpenSpan, Tracer
 from .router.table import RouteTable
 from .service.backend import Backend, Watch
 from .service.balancer import Balancer
+
+if TYPE_CHECKING:
+    from .tunnels import TcpResource
 
 
 class Generation(Protocol):
@@ -58,6 +61,8 @@ class EntrypointResource:
     generation: Generation
     observer: Observer
     routes: RouteTable[Route]
+    # The TCP routers that are asked first, where both speak TLS on one port.
+    tunnels: TcpResource | None = field(default=None, init=False)
 
     async def handle(self, request: Request) -> Response:
         """Answer one request, within one generation."""

@@ -115,6 +115,39 @@ FAULTS: Final = {
             "No router of this entrypoint has a rule that matches: see `rule` and `entrypoints`.",
         ),
         Fault(
+            "CLIENT_HELLO",
+            400,
+            "Malformed ClientHello",
+            "On TCP: the client began as TLS does, and broke its rules before it was routed.",
+        ),
+        Fault(
+            "PROXY_HEADER",
+            400,
+            "Malformed PROXY header",
+            "A peer in `proxy_protocol.trusted_ips` did not begin with a header of that protocol.",
+        ),
+        Fault(
+            "CONNECTION_NOT_ALLOWED",
+            403,
+            "Connection not allowed",
+            "On TCP: the client is not in `tcp_allowed_ips` of the entrypoint, or in `allowed_ips` "
+            "of a `tcp-filter`. It was closed at once.",
+        ),
+        Fault(
+            "TOO_MANY_CONNECTIONS",
+            503,
+            "Too many connections",
+            "On TCP: `max_connections` of the entrypoint or of a `tcp-filter` was reached. "
+            "The connection was closed at once.",
+        ),
+        Fault(
+            "IDLE_TIMEOUT",
+            504,
+            "Connection idle",
+            "On TCP: nobody sent anything for `stream_idle_timeout` of the load balancer, or "
+            "`stream_total_timeout` was over.",
+        ),
+        Fault(
             "NO_HEALTHY_BACKEND",
             503,
             "No healthy backends",

@@ -40,7 +40,8 @@ class Exchange:
     One request with its answer: the one mutable thing that travels with it.
 
     The entrypoint opens it and closes it once, when the last byte is written or the
-    stream is reset. `protocol` is what was spoken where there are no requests.
+    stream is reset. `protocol` is what was spoken where there are no requests, `server_name` whom
+    the client asked for there.
     Times are monotonic seconds; `first_byte_at` is 0 until there is one.
     `inform` sends the client an interim response (1xx). `step` is the middleware that has
     the request since `step_at`, None once it has passed them all. `key_name` is what the
@@ -56,6 +57,7 @@ class Exchange:
     status: int = 0
     code: str = ""
     protocol: str = ""
+    server_name: str = ""
     bytes_in: int = 0
     bytes_out: int = 0
     first_byte_at: float = 0.0

@@ -29,7 +29,7 @@ LAYERS = (  # from the bottom; a module imports from its own layer or from one b
     {"config", "router", "transport"},
     {"service", "scaling", "observability"},
     {"middleware", "proxy", "provider", "acme"},
-    {"runtime", "dataplane", "datagrams", "admin"},
+    {"runtime", "dataplane", "tunnels", "datagrams", "admin"},
     {"entrypoint"},
     {"gateway", "__init__", "logs", "extension", "testing"},
     {"cli", "tap", "process", "__main__"},

@@ -10,13 +10,14 @@ from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.router import RouterConfig
 from a3s_gateway.config.schema import Json
 from a3s_gateway.datagrams import UdpRoute
-from a3s_gateway.dataplane import Route
+from a3s_gateway.dataplane import EntrypointResource, Route
 from a3s_gateway.observability.facts import Certificate, Certificates, Circuit
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.router.table import Entry
 from a3s_gateway.runtime.compile import Snapshot
 from a3s_gateway.service.backend import Backend
 from a3s_gateway.service.hub import Channels, Hub
+from a3s_gateway.tunnels import TcpRoute
 
 
 class Health(Protocol):
@@ -74,8 +75,10 @@ def certificate(entrypoint: str, each: Certificate) -> dict[str, Json]:
 
 def routes(config: GatewayConfig, snapshot: Snapshot) -> Iterator[dict[str, Json]]:
     """Describe the routers in the order in which they are tried."""
-    entries: dict[str, Entry[Route] | Entry[UdpRoute]] = {}
+    entries: dict[str, Entry[Route] | Entry[TcpRoute] | Entry[UdpRoute]] = {}
     for resource in snapshot.resources.values():
+        if isinstance(resource, EntrypointResource) and resource.tunnels is not None:
+            entries.update((entry.name, entry) for entry in resource.tunnels.routes.entries())
         entries.update((entry.name, entry) for entry in resource.routes.entries())
     for entry in sorted(entries.values(), key=lambda entry: entry.order):
         router = config.routers.get(entry.name)

@@ -17,7 +17,7 @@ _LAST_PORT = 65535
 _UNIX_PATH_LIMIT = 107  # bytes; sun_path of Linux, without the closing zero
 _SOCKET_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,255}")  # systemd's, but for the blank
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "h2c": 80, "https": 443, "wss": 443}
-SCHEMES = ("http", "https", "h2c", "tcp", "udp", "ws", "wss", "unix")
+SCHEMES = ("http", "https", "h2c", "tcp", "tls", "udp", "ws", "wss", "unix")
 
 _WANTED = (
     'an address such as "0.0.0.0:8080", ":8080", "[::]:443", "unix:/run/gateway.sock" '

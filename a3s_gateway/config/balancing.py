@@ -41,7 +41,8 @@ class ServerConfig(Section):
 
     url: ServerUrl = key(
         SERVER_URL,
-        "Scheme `http`, `https`, `h2c`, `ws`, `wss`, `tcp`, `udp` or `unix`; bare `host:port` too.",
+        "Scheme `http`, `https`, `h2c`, `ws`, `wss`, `tcp`, `tls` (TCP under TLS), `udp` or "
+        "`unix`; bare `host:port` too.",
         example='"http://127.0.0.1:8001"',
     )
     weight: int = key(
@@ -134,7 +135,7 @@ class PoolConfig(Section):
 
 @frozen(kw_only=True)
 class UpstreamTlsConfig(Section):
-    """TLS towards `https` and `wss` servers."""
+    """TLS towards `https`, `wss` and `tls` servers."""
 
     ca_file: str | None = key(
         PATH,
@@ -198,6 +199,13 @@ class LoadBalancerConfig(Section):
         duration(0.001), "For the whole exchange; none: as long as it takes.", default=None
     )
     pool: PoolConfig = block(PoolConfig, "Connections kept open.", always=True)
+    proxy_protocol: int | None = key(
+        integer(1, 2),
+        "Begin each TCP connection with the client's address, in this version of the PROXY "
+        "protocol; none: do not. For TCP routers.",
+        default=None,
+        example="2",
+    )
     tls: UpstreamTlsConfig | None = block(
         UpstreamTlsConfig, "TLS towards the servers.", default=None
     )

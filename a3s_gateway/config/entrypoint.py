@@ -165,6 +165,24 @@ class TimeoutsConfig(Section):
 
 
 @frozen(kw_only=True)
+class ProxyProtocolConfig(Section):
+    """Takes the client's address from proxies that speak the PROXY protocol, version 1 or 2."""
+
+    trusted_ips: tuple[Network, ...] = keys(
+        NETWORK,
+        "Who speaks it: each of their connections has to begin with its header. All others are "
+        "clients themselves.",
+        example='["10.0.0.0/8"]',
+    )
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Refuse a block that is about nobody."""
+        if not self.trusted_ips:
+            hint = 'list the proxies: trusted_ips = ["10.0.0.0/8"]'
+            yield Mistake("", '"proxy_protocol" needs "trusted_ips"', hint)
+
+
+@frozen(kw_only=True)
 class EntrypointConfig(Section):
     """A listener: an address, and what is spoken there."""
 
@@ -179,10 +197,13 @@ class EntrypointConfig(Section):
         choice("http", "tcp", "udp"), "What is spoken there.", default="http"
     )
     tls: TlsConfig | None = block(TlsConfig, "Encrypts the connections.", default=None)
+    proxy_protocol: ProxyProtocolConfig | None = block(
+        ProxyProtocolConfig, "Proxies that say whom they speak for.", default=None
+    )
     max_connections: int | None = key(
         integer(1),
-        "Connections open at the same time; further ones wait. None: no limit. "
-        "Of several sockets of a `systemd:` address, to each.",
+        'Connections open at the same time; further ones wait, or with `protocol = "tcp"` are '
+        "closed at once. None: no limit. Of several sockets of a `systemd:` address, to each.",
         default=None,
         example="10000",
     )
@@ -234,6 +255,7 @@ _FOR_PROTOCOL = {
     "udp_session_timeout_secs": ("udp",),
     "udp_max_sessions": ("udp",),
     "trusted_proxies": ("http",),
+    "proxy_protocol": ("http", "tcp"),
     "limits": ("http",),
     "http2": ("http",),
     "timeouts": ("http", "tcp"),

@@ -1,16 +1,28 @@
 """`routers "<name>"`: which requests go where."""
 
-# key() and its like declare a field, as attrs.field() does
+# ruff: noqa: RUF009  # key() and its like declare a field, as attrs.field() does
 
 from __future__ import annotations
 
 from attrs import field, frozen
 
 from a3s_gateway.config.kinds import FLAG, TEXT, WORD, integer
-from a3s_gateway.config.schema import Section, key, keys
+from a3s_gateway.config.schema import Section, block, key, keys
 
 INTERNAL_SERVICES = ("api@internal", "mux@internal", "ping@internal", "whoami@internal")
 _LIMIT = 2**31 - 1
+
+
+@frozen(kw_only=True)
+class RouterTlsConfig(Section):
+    """What becomes of TLS on the connections that a TCP router takes."""
+
+    passthrough: bool = key(
+        FLAG,
+        "Hand the encrypted bytes on as they are, although the entrypoint has a certificate. "
+        "Where it has none, they always are.",
+        default=False,
+    )
 
 
 @frozen(kw_only=True)
@@ -36,6 +48,9 @@ class RouterConfig(Section):
     )
     middlewares: tuple[str, ...] = keys(
         WORD, "What a request passes on its way, in this order.", example='["rate-limit"]'
+    )
+    tls: RouterTlsConfig | None = block(
+        RouterTlsConfig, "TLS of the connections, for TCP routers.", default=None
     )
     priority: int = key(
         integer(-_LIMIT, _LIMIT),

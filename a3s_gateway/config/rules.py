@@ -21,14 +21,18 @@ def protocol_of(router: RouterConfig, entrypoints: Mapping[str, EntrypointConfig
     Tell what a router speaks: what its entrypoints do; without any, what its rule can be read as.
 
     Entrypoints that are not declared are passed over; of several protocols the first counts.
+    One that speaks HTTPS takes rules for TCP as well, which are asked first.
     """
     for name in router.entrypoints:
         if name in entrypoints:
-            return entrypoints[name].protocol
-    if _is_rule(router.rule, "http"):
-        return "http"
-    is_tcp = _is_rule(router.rule, "tcp") or _TCP_MATCHER.search(router.rule)
-    return "tcp" if is_tcp else "http"
+            entrypoint = entrypoints[name]
+            is_https = entrypoint.protocol == "http" and entrypoint.tls is not None
+            return "tcp" if is_https and _is_for_tls(router.rule) else entrypoint.protocol
+    return "tcp" if _is_for_tls(router.rule) else "http"
+
+
+def _is_for_tls(text: str) -> bool:
+    return bool(_TCP_MATCHER.search(text)) and not _is_rule(text, "http")
 
 
 def _is_rule(text: str, protocol: Literal["http", "tcp"]) -> bool:

@@ -19,6 +19,7 @@ from a3s_gateway.config.router import INTERNAL_SERVICES, RouterConfig
 from a3s_gateway.config.rules import check_rule, protocol_of
 from a3s_gateway.config.schema import Section
 from a3s_gateway.config.service import ServiceConfig
+from a3s_gateway.config.tcp import misplaced
 from a3s_gateway.config.tls import ClientAuthConfig
 from a3s_gateway.config.ws_mux import WsMuxConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic, Note, Span, suggest
@@ -27,7 +28,7 @@ _EVERYWHERE = {"", "0.0.0.0", "::"}  # noqa: S104  # compared with, not bound
 _PRIORITY = "give the one that should win a larger priority"
 _SCHEMES = {
     "http": ("http", "https", "h2c", "ws", "wss", "unix"),
-    "tcp": ("", "tcp", "unix"),
+    "tcp": ("", "tcp", "tls", "unix"),
     "udp": ("", "udp"),
 }
 
@@ -233,6 +234,7 @@ def _router(router: RouterConfig, model: Model) -> Iterator[Diagnostic]:
     if router.grpc_web and protocol != "http":
         message = f'router "{router.name}" speaks {protocol}, and grpc-web is for http'
         yield Diagnostic(router.span_of("grpc-web"), message, "leave it out")
+    yield from misplaced(router, protocol, model.services.get(router.service))
     yield from _middlewares(router, protocol, model)
     yield from _servers(router, protocol, model)
     yield from _openness(router, protocol, model)

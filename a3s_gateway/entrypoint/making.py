@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from a3s_gateway.config.entrypoint import EntrypointConfig, LimitsConfig
+from a3s_gateway.protocol.forwarded import Trust
 from a3s_gateway.protocol.http1.request_head import Limits
 from a3s_gateway.protocol.http2 import frames
 from a3s_gateway.protocol.http2.settings import Settings
+from a3s_gateway.protocol.trust import trust_in
 from a3s_gateway.service.udp_sessions import SessionTable
 from a3s_gateway.transport.timers import timers_for
 from a3s_gateway.transport.tls_server import ServerTls
@@ -17,7 +19,7 @@ from a3s_gateway.transport.watch import watch_for
 from .http_service import HttpFactory
 from .listener import Listener
 from .stream_service import LateEndpoint, StreamEntrypoint, stream_endpoint
-from .trust import trust_in
+from .tcp_service import TcpFactory
 from .udp_clients import UdpClients
 from .udp_service import UdpEntrypoint
 from .udp_session import UdpSession
@@ -57,6 +59,7 @@ def http_listener(
         trust_in(entrypoint.trusted_proxies),
         _http2(entrypoint),
         entrypoint.tls.client_auth if entrypoint.tls is not None else None,
+        _proxies(entrypoint),
     )
     endpoint = LateEndpoint(lambda: stream_endpoint(reactor, entrypoint, tls, stock=stock))
     return StreamEntrypoint(reactor, entrypoint, endpoint, factory, tls)
@@ -80,7 +83,39 @@ def udp_listener(
     return UdpEntrypoint(watch_for(reactor, stock=stock), entrypoint, clients)
 
 
-MAKERS: Final[Mapping[str, Maker]] = {"http": http_listener, "udp": udp_listener}
+def tcp_listener(
+    reactor: Any,
+    entrypoint: EntrypointConfig,
+    resource: Any,
+    *,
+    tls: ServerTls | None,
+    stock: bool,
+) -> Listener:
+    """Make the listener of an entrypoint that speaks TCP; see `listener_for`."""
+    allowed = entrypoint.tcp_allowed_ips
+    factory = TcpFactory(
+        entrypoint.name,
+        resource,
+        timers_for(reactor),
+        entrypoint.timeouts.tls_handshake,
+        trust_in(allowed) if allowed else None,
+        _proxies(entrypoint),
+        entrypoint.max_connections,
+    )
+    endpoint = LateEndpoint(lambda: stream_endpoint(reactor, entrypoint, tls, stock=stock))
+    return StreamEntrypoint(reactor, entrypoint, endpoint, factory, tls)
+
+
+def _proxies(entrypoint: EntrypointConfig) -> Trust | None:
+    config = entrypoint.proxy_protocol
+    return None if config is None else trust_in(config.trusted_ips)
+
+
+MAKERS: Final[Mapping[str, Maker]] = {
+    "http": http_listener,
+    "tcp": tcp_listener,
+    "udp": udp_listener,
+}
 
 
 def listener_for(

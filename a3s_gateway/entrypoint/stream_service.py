@@ -36,9 +36,15 @@ class StreamFactory(Factory):
     name: str
     is_draining: bool = field(default=False, init=False)
     connections: set[Any] = field(factory=set, init=False)
+    tls: ServerTls | None = field(default=None, init=False)  # the listener's
     _drained: list[Deferred[None]] = field(factory=list, init=False)
 
     noisy = False
+
+    @property
+    def has_openings(self) -> bool:
+        """Whether the first bytes of a connection decide what it becomes."""
+        return False
 
     def become(self, other: Any, *, forget: bool) -> None:
         """
@@ -100,7 +106,10 @@ class StreamEntrypoint(Service):
 
     async def bind(self) -> None:
         """Open the socket; raises `CannotListenError` when it cannot be had."""
+        self.factory.tls = self.tls
         self.port = await self.endpoint.listen(self.factory)
+        if self.factory.has_openings:
+            self._retune()
 
     async def stop_accepting(self) -> None:
         """Close the socket; the connections go on."""
@@ -122,14 +131,20 @@ class StreamEntrypoint(Service):
             self.tls.become(wanted.tls)  # so that clients can resume their sessions
         else:
             self.tls = wanted.tls
+        self._retune()
+
+    def _retune(self) -> None:
         assert self.port is not None  # it is in force
+        config = self.config
+        self.factory.tls = self.tls
         retune(
             self.reactor,
             self.port,
             self.factory,
             tls=self.tls,
             handshake_timeout=config.timeouts.tls_handshake,
-            max_connections=config.max_connections,
+            max_connections=_most_accepted(config),
+            has_openings=self.factory.has_openings,
         )
 
 
@@ -149,7 +164,7 @@ def stream_endpoint(
     reactor: Any, entrypoint: EntrypointConfig, tls: ServerTls | None, *, stock: bool
 ) -> IStreamServerEndpoint:
     """Make what an entrypoint's address says can be listened on."""
-    address, limit = entrypoint.address, entrypoint.max_connections
+    address, limit = entrypoint.address, _most_accepted(entrypoint)
     if address.kind == "unix":
         return unix_server_endpoint(reactor, address.path, max_connections=limit, stock=stock)
     if address.kind == "systemd":
@@ -170,6 +185,11 @@ def stream_endpoint(
         max_connections=limit,
         stock=stock,
     )
+
+
+def _most_accepted(entrypoint: EntrypointConfig) -> int | None:
+    """Return how many may be open before others wait; where TCP is spoken they are refused."""
+    return entrypoint.max_connections if entrypoint.protocol == "http" else None
 
 
 def literal_host(address: Address) -> str:

@@ -67,6 +67,8 @@ def tls_of(config: GatewayConfig) -> Mapping[str, ServerTls]:
 
 def alpn_of(entrypoint: EntrypointConfig) -> tuple[bytes, ...]:
     """Say which protocols are offered there."""
+    if entrypoint.protocol != "http":
+        return ()  # what servers speak is not known here
     return ALPN if entrypoint.http2.enabled else HTTP1
 
 

@@ -139,6 +139,8 @@ def _trace(headers: Headers) -> str:
 def _without_head(name: str, value: str) -> str:
     if name == "protocol":
         return "{quoted[exchange.protocol]}"
+    if name == "host":
+        return "{quoted[exchange.server_name]}"
     return "null" if re.search(r"\brequest\b", value) else value
 
 

@@ -25,11 +25,12 @@ from .names import ServerAddresses
 from .negotiation import NegotiatedPool, SpeaksHttp1Error
 from .pool import Pool
 from .probe import ConnectProbe, HttpProbe
+from .tcp import TcpOrigin
 from .tls import EITHER, HTTP1, HTTP2, ClientContexts
 from .udp import UdpOrigin
 from .waiting import WaitingRoom
 
-_TLS: Final = ("https", "wss")
+_TLS: Final = ("https", "wss", "tls")
 
 
 @define(eq=False)
@@ -131,6 +132,16 @@ class Origins:
             service.pool.max_connections,
             service.pool.idle_timeout,
         )
+
+    def tcp_origin(self, url: ServerUrl, service: LoadBalancerConfig) -> TcpOrigin:
+        """
+        Make the origin of one server that connections go to.
+
+        Raises:
+            TlsConfigurationError: A certificate file of the service cannot be used.
+
+        """
+        return TcpOrigin(self._endpoint(url, service, ()), service.proxy_protocol)
 
     def probe(
         self, url: ServerUrl, service: LoadBalancerConfig, check: HealthCheckConfig

@@ -28,6 +28,8 @@ class ClientContexts:
         """
         Say how to meet the server at `host`, whose name is expected unless `config` has another.
 
+        `alpn` is what we offer to speak, the preferred protocol first.
+
         Raises:
             TlsConfigurationError: A file of `config` cannot be used.
 

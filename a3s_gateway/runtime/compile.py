@@ -7,9 +7,9 @@ builds looks nothing up by name while traffic flows.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Generator, Hashable, Mapping
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from functools import partial
 from random import getrandbits, random
 from time import monotonic, time_ns
 from typing import Any, Protocol, TypeVar
@@ -21,7 +21,6 @@ from a3s_gateway.config.balancing import (
     HealthCheckConfig,
     LoadBalancerConfig,
     ServerConfig,
-    UpstreamTlsConfig,
 )
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.middleware import MiddlewareConfig, PluginSettings
@@ -57,20 +56,23 @@ from a3s_gateway.runtime.generation import Generation
 from a3s_gateway.runtime.group import Group, Server, entry
 from a3s_gateway.runtime.guard import Complain, Guard
 from a3s_gateway.runtime.reload import finish
+from a3s_gateway.runtime.stamps import stamps
+from a3s_gateway.runtime.tcp import TcpCompiler, TcpOriginMaker, is_tcp
 from a3s_gateway.runtime.udp import UdpCompiler, UdpOriginMaker, is_udp
 from a3s_gateway.service.backend import Backend, Watch
 from a3s_gateway.service.balancer import balancer_for
 from a3s_gateway.service.health import Probe
 from a3s_gateway.service.hub import Channels, Hub
 from a3s_gateway.service.outliers import Outliers
+from a3s_gateway.tunnels import TcpResource, TcpRoute
 
-Resource = EntrypointResource | UdpResource
+Resource = EntrypointResource | TcpResource | UdpResource
 T = TypeVar("T")
 V = TypeVar("V")
 LeaseState = Callable[[Hashable, Callable[[], Any]], Any]  # `Generation.lease`
 
 
-class OriginMaker(UdpOriginMaker, Protocol):
+class OriginMaker(TcpOriginMaker, UdpOriginMaker, Protocol):
     """Who knows how to connect to a server: `proxy/origins.py`."""
 
     def origin(self, url: ServerUrl, service: LoadBalancerConfig) -> Origin:
@@ -122,7 +124,7 @@ class Snapshot:
 
     generation: Generation
     resources: Mapping[str, Resource]
-    routes: Mapping[str, Route | UdpRoute]
+    routes: Mapping[str, Route | TcpRoute | UdpRoute]
     services: Mapping[str, tuple[Backend, ...]]
     pools: Mapping[Backend, Connections]
     health: tuple[Outliers, ...]
@@ -180,18 +182,16 @@ class Compiler:
             lambda group: self._upstream(group, generation),
         )
         # 2  What a router may name: the services, and what the gateway provides itself.
-        handlers: dict[str, Handler] = {name: each.handle for name, each in services.items()}
         mux = self._mux(config, generation)
-        handlers |= self._internal(mux)
+        handlers = {name: each.handle for name, each in services.items()} | self._internal(mux)
         # 3  A middleware is one however many routers name it.
         middlewares = yield from _each(
             config.middlewares, lambda each: self._counted(each, config, generation)
         )
         # 4  A route is its middlewares around its service.
-        routers = {name: each for name, each in config.routers.items() if not is_udp(each, config)}
-        routes = yield from _each(
-            routers, lambda router: self._route(router, handlers, middlewares, generation)
-        )
+        routers = {name: each for name, each in config.routers.items() if is_http(each, config)}
+        make_route = partial(self._route, handlers, middlewares, generation)
+        routes = yield from _each(routers, make_route)
         # 5  An entrypoint has a table of the routers that name it, or name none.
         entries = yield from _each(routers, lambda router: entry(router, routes[router.name]))
         tracer = self._tracer(config.tracing, generation)
@@ -204,16 +204,18 @@ class Compiler:
                     if name in each.entrypoints or not each.entrypoints
                 )
                 resources[name] = self._resource(name, generation, table, tracer)
-        # 6  Datagrams have routes of their own, to the same services.
-        datagrams = UdpCompiler(self.origins, self.observer_for, self.report, self.ledger)
-        of_udp = yield from datagrams.steps(config, groups, generation)
-        pools = {b: origin.pool for each in services.values() for b, origin in each.origins.items()}
+        # 6  Connections and datagrams have routes of their own, to the same services.
+        shared = self.origins, self.observer_for, self.report, self.ledger
+        of_tcp = yield from TcpCompiler(*shared).steps(config, groups, middlewares, generation)
+        _add_tunnels(resources, of_tcp.resources)
+        of_udp = yield from UdpCompiler(*shared).steps(config, groups, generation)
+        others: dict[str, TcpRoute | UdpRoute] = {**of_tcp.routes, **of_udp.routes}
         return Snapshot(
             generation,
             {**resources, **of_udp.resources},
-            {name: routes.get(name) or of_udp.routes[name] for name in config.routers},
+            {name: routes.get(name) or others[name] for name in config.routers},
             {name: tuple(group.servers) for name, group in groups.items()},
-            pools,
+            {**_pools(services.values()), **of_tcp.origins},
             tuple(group.outliers for group in groups.values()),
             {name: invocations for name, (_, invocations) in middlewares.items()},
             mux,
@@ -291,7 +293,7 @@ class Compiler:
             balancing.protocol,
             balancing.pool,
             balancing.tls,
-            _stamps(balancing.tls),
+            stamps(balancing.tls),
             balancing.connect_timeout,
             balancing.request_timeout,
             balancing.stream_idle_timeout,
@@ -335,10 +337,10 @@ class Compiler:
 
     def _route(
         self,
-        router: RouterConfig,
         handlers: Mapping[str, Handler],
         middlewares: Mapping[str, tuple[Middleware, Invocations]],
         generation: Generation,
+        router: RouterConfig,
     ) -> Route:
         steps = [middlewares[name] for name in router.middlewares]
         handler = chain(steps, handlers[router.service], monotonic)
@@ -360,19 +362,20 @@ def _middleware_key(middleware: MiddlewareConfig) -> Hashable:
     return "middleware", middleware.name, middleware.plugin, hashable(middleware.config)
 
 
-def _stamps(tls: UpstreamTlsConfig | None) -> Hashable:
-    """Tell versions of certificate files apart: a reload takes new ones over."""
-    if tls is None:
-        return ()
-    return tuple(_stamp(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
+def is_http(router: RouterConfig, config: GatewayConfig) -> bool:
+    """Tell whether it is for requests."""
+    return not is_udp(router, config) and not is_tcp(router, config)
 
 
-def _stamp(file: str) -> Hashable:
-    try:
-        status = os.stat(file)  # noqa: PTH116 - text in
-    except OSError:
-        return None  # whoever opens it says why
-    return status.st_mtime_ns, status.st_size, status.st_ino
+def _add_tunnels(resources: dict[str, Resource], tunnels: Mapping[str, TcpResource]) -> None:
+    for name, resource in tunnels.items():
+        before = resources.setdefault(name, resource)
+        if isinstance(before, EntrypointResource):
+            before.tunnels = resource  # asked first, where both speak TLS
+
+
+def _pools(services: Iterable[Upstream]) -> dict[Backend, Connections]:
+    return {b: origin.pool for each in services for b, origin in each.origins.items()}
 
 
 def _each(sections: Mapping[str, T], make: Callable[[T], V]) -> Generator[None, None, dict[str, V]]:

@@ -42,7 +42,7 @@ class Group:
     @property
     def speaks_http(self) -> bool:
         """Whether requests could be sent there."""
-        return all(server.url.scheme != "udp" for server in self.servers.values())
+        return all(server.url.is_http for server in self.servers.values())
 
 
 def entry(router: RouterConfig, route: T, protocol: Protocol = "http") -> Entry[T]:

@@ -15,14 +15,11 @@ from a3s_gateway.config.entrypoint import EntrypointConfig, TlsConfig
 from a3s_gateway.config.middleware import MiddlewareConfig
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.provider import ProvidersConfig
-from a3s_gateway.config.router import RouterConfig
-from a3s_gateway.config.rules import protocol_of
 from a3s_gateway.config.schema import Section
 from a3s_gateway.config.service import ServiceConfig
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.runtime.reload import finish
 
-_FORWARDED_TO: Final = ("http", "https", "h2c", "ws", "wss", "unix", "udp", "")
 _OF_SERVICES: Final = {
     "mirror": "mirroring",
     "failover": "failover",
@@ -62,8 +59,6 @@ def _all(config: GatewayConfig, *, has_limits: bool) -> Iterator[Iterable[Diagno
         yield _of_entrypoint(entrypoint)
         if not has_limits:
             yield _of_limits(entrypoint)
-    for router in config.routers.values():
-        yield _of_router(router, config)
     for service in config.services.values():
         yield _of_service(service)
         if service.load_balancer is not None:
@@ -74,8 +69,6 @@ def _all(config: GatewayConfig, *, has_limits: bool) -> Iterator[Iterable[Diagno
 
 
 def _of_entrypoint(entrypoint: EntrypointConfig) -> Iterator[Diagnostic]:
-    if entrypoint.protocol == "tcp":
-        yield _fault(entrypoint, "protocol", "TCP entrypoints")
     if entrypoint.tls is not None:
         yield from _of_acme(entrypoint.tls)
 
@@ -92,17 +85,14 @@ def _of_acme(tls: TlsConfig) -> Iterator[Diagnostic]:
 
 def _of_limits(entrypoint: EntrypointConfig) -> Iterator[Diagnostic]:
     where = "on a system without epoll, or on Twisted's own transports"
-    if entrypoint.max_connections is not None:
+    if entrypoint.max_connections is not None and entrypoint.protocol == "http":
         yield _fault(entrypoint, "max_connections", f"max_connections {where}")
+    if entrypoint.proxy_protocol is not None:
+        yield _fault(entrypoint.proxy_protocol, "", f"proxy_protocol {where}")
     if _is_asked_for(entrypoint.timeouts, "tls_handshake"):
         yield _fault(entrypoint.timeouts, "tls_handshake", f"tls_handshake {where}")
     if entrypoint.tls is not None and entrypoint.tls.max_handshakes is not None:
         yield _fault(entrypoint.tls, "max_handshakes", f"max_handshakes {where}")
-
-
-def _of_router(router: RouterConfig, config: GatewayConfig) -> Iterator[Diagnostic]:
-    if protocol_of(router, config.entrypoints) == "tcp":
-        yield _fault(router, "rule", "TCP routers")
 
 
 def _of_service(service: ServiceConfig) -> Iterator[Diagnostic]:
@@ -119,10 +109,6 @@ def _of_balancer(balancing: LoadBalancerConfig) -> Iterator[Diagnostic]:
         section = getattr(balancing, name)
         if section is not None:
             yield _fault(section, "", what)
-    for server in balancing.servers:
-        if server.url.scheme not in _FORWARDED_TO:
-            hint = "an http, https, h2c, ws, wss, unix or udp server can be forwarded to"
-            yield _fault(server, "url", f"servers by {server.url.scheme}", hint)
 
 
 def _of_middleware(middleware: MiddlewareConfig) -> Iterator[Diagnostic]:

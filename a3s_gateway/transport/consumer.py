@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IProducer, IPushProducer
 from .addresses import StreamAddress
 from .poller import EPOLLOUT, HELD, Poller
 from .sockets import next_block
+from .splice import Splice
 from .stream_socket import StreamSocket
 
 HIGH_WATER = 64 * 1024  # bytes unsent at which a push producer is paused; Twisted's bufferSize
@@ -28,6 +29,7 @@ class Consumer(StreamSocket):
         "_flush_planned",
         "_half_close",
         "_held",
+        "_inflow",
         "_producer",
         "_producer_paused",
         "_producer_pulled",
@@ -45,7 +47,8 @@ class Consumer(StreamSocket):
         self._direct = True  # bytes may go to the socket now: nothing waits before them
         self._held: bytes | None = None  # waits for the end of the poller's batch, if alone
         self._queue: deque[bytes | memoryview] | None = None
-        self._queued = 0  # bytes held and in the queue
+        self._queued = 0  # bytes held, in the queue and in a pipe
+        self._inflow: Splice | None = None  # sends in our place, past this process
         self._flush_planned = False  # the poller calls `flush` when its batch is done
         self._half_close = 0  # READ_CLOSED, WRITE_CLOSING, WRITE_CLOSED
         self._producer: IPushProducer | None = None  # or a pulled one: it is never paused
@@ -172,6 +175,9 @@ class Consumer(StreamSocket):
 
     def _flush(self) -> None:
         """Send what waits, as far as the kernel takes it."""
+        if self._inflow is not None:
+            self._inflow.flush()
+            return
         if self._held is not None:
             self._queue_held(0)
         queue = self._queue

@@ -159,8 +159,13 @@ def retune(
     tls: ServerTls | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
     max_connections: int | None = None,
+    has_openings: bool = False,
 ) -> None:
-    """Have a port that listens accept by other terms: those of an endpoint made with them."""
+    """
+    Have a port that listens accept by other terms: those of an endpoint made with them.
+
+    With `has_openings` the factory's protocols are `Opening`s, which `proceed` later.
+    """
     if isinstance(port, Ports):
         for each in port.ports:
             retune(
@@ -170,16 +175,21 @@ def retune(
                 tls=tls,
                 handshake_timeout=handshake_timeout,
                 max_connections=max_connections,
+                has_openings=has_openings,
             )
         return
     if isinstance(port, Listener):
-        maker = connection_maker(poller_for(reactor), tls, handshake_timeout)
+        maker = connection_maker(
+            poller_for(reactor), tls, handshake_timeout, has_openings=has_openings
+        )
         max_handshakes = tls.policy.max_handshakes if tls is not None else None
         port.retune(factory, maker, max_connections, max_handshakes)
         return
     stock_port: Any = port  # all ports of Twisted's have a factory, which no interface says
     stock_port.factory = (
-        factory if tls is None else TLSMemoryBIOFactory(tls, False, factory, IReactorTime(reactor))  # noqa: FBT003
+        factory
+        if tls is None or has_openings
+        else TLSMemoryBIOFactory(tls, False, factory, IReactorTime(reactor))  # noqa: FBT003
     )
 
 

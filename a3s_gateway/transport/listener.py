@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .addresses import StreamAddress, local_address, stream_address
+from .opening import OpeningConnection
 from .poller import EPOLLIN, Pollable, Poller
 from .tcp import TcpConnection
 
@@ -24,7 +25,8 @@ GONE = frozenset({errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.EINTR})
 
 log = Logger()
 
-MakeConnection = Callable[[socket.socket, StreamAddress, "Listener"], TcpConnection]
+Accepted = TcpConnection | OpeningConnection
+MakeConnection = Callable[[socket.socket, StreamAddress, "Listener"], Accepted]
 
 
 @implementer(IListeningPort)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from attrs import frozen
 from twisted.internet.defer import (
@@ -23,6 +24,7 @@ from zope.interface import implementer
 from .addresses import StreamAddress
 from .dial import Lookup, Target, literal_target
 from .listener import Listener, MakeConnection
+from .opening import OpeningConnection
 from .poller import Poller, Reactor, poller_for
 from .tcp import TcpConnection
 from .tls import TlsConnection
@@ -88,9 +90,18 @@ class ServerEndpoint:
 
 
 def connection_maker(
-    poller: Poller, tls: ServerTls | None, handshake_timeout: float
+    poller: Poller,
+    tls: ServerTls | None,
+    handshake_timeout: float,
+    *,
+    has_openings: bool = False,
 ) -> MakeConnection:
-    """Return what makes the transports of a listener: plain ones, or with TLS."""
+    """Return what makes the transports of a listener: plain, TLS, or what is yet to become one."""
+    if has_openings:
+        make: Callable[[ServerTls | None], MakeConnection] = partial(
+            connection_maker, poller, handshake_timeout=handshake_timeout
+        )
+        return partial(OpeningConnection, poller, make)
     if tls is None:
         return lambda sock, peer, listener: TcpConnection(
             poller, sock, peer, listener.connection_ended

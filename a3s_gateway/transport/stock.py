@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,11 +17,13 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .handshake import AfterHandshake
 from .tls_client import ClientTls
+from .tls_server import ServerTls
 
 
 @implementer(IStreamClientEndpoint)
@@ -77,3 +80,22 @@ class StandInFactory(Factory):
         if protocol is None:
             raise NoProtocol
         return protocol
+
+
+def proceed(
+    transport: Any,
+    protocol: IProtocol,
+    clock: IReactorTime,
+    *,
+    received: bytes,
+    skip: int,
+    tls: ServerTls | None,
+) -> None:
+    """Have a transport of Twisted's do what `OpeningConnection.proceed` does."""
+    if tls is not None:
+        wrapping: Any = TLSMemoryBIOFactory(tls, False, Factory(), clock)  # noqa: FBT003
+        protocol = wrapping.protocol(wrapping, protocol)
+    transport.protocol = protocol
+    protocol.makeConnection(transport)
+    if len(received) > skip:
+        protocol.dataReceived(received[skip:])

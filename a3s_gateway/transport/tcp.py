@@ -14,6 +14,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ISystemHandle,
     ITCPTransport,
+    ITransport,
 )
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -23,6 +24,7 @@ from .addresses import StreamAddress
 from .consumer import READ_CLOSED, WRITE_CLOSED, WRITE_CLOSING, Consumer
 from .poller import EPOLLIN, EPOLLOUT, Poller
 from .sockets import close_orderly, close_with_reset
+from .splice import Splice, begin_splice
 
 READ_SIZE = 72 * 1024  # bytes per recv: a head and 64 KiB, the commonest size of a buffer
 BULK_READ_SIZE = 256 * 1024  # bytes per recv once reads come back full
@@ -49,6 +51,7 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
 
     __slots__ = (
         "_on_end",
+        "_outflow",
         "_read_size",
         "_reading",
         "_reason",
@@ -80,6 +83,7 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
         self._reading = True
         self._read_size = READ_SIZE
         self._reason: Failure | None = None
+        self._outflow: Splice | None = None  # reads in our place, past this process
 
     # Reading
 
@@ -116,6 +120,8 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
             return
         if self._reading:
             self.on_events(EPOLLIN)
+        elif self._outflow is not None and not self.disconnecting:
+            self._outflow.fill(events & ~EPOLLOUT)
         elif events & ~(EPOLLIN | EPOLLOUT):  # EPOLLHUP, EPOLLERR: they come unasked
             self._hang_up()
         elif self.disconnecting:
@@ -160,12 +166,33 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
         else:
             self._half_close |= READ_CLOSED
             self._watch(self._interest & ~EPOLLIN)
+            self._end_outflow()
         if half_closeable is not None:
             half_closeable.readConnectionLost()
 
     def _end_read(self, reason: Failure) -> None:
         self._reading = False
         self._end(reason)
+
+    def _broke_off(self) -> None:
+        self._end_read(LOST)
+
+    def splice_to(self, sink: ITransport, moved: Callable[[int], None]) -> bool:
+        """
+        Send on to `sink` all that comes from now on, without showing it to the protocol.
+
+        Args:
+            sink: Gets bytes from nobody else.
+            moved: Told how many bytes have been received, each time.
+
+        Returns:
+            Whether it is so: both have to be plain, all that was written to `sink` has to be
+            sent, and there has to be a pipe.
+
+        """
+        if type(self) is not TcpConnection or type(sink) is not TcpConnection:
+            return False
+        return self._reading and begin_splice(self, sink, moved)
 
     def pauseProducing(self) -> None:
         """Read no more for now. Costs nothing unless bytes come meanwhile."""
@@ -268,7 +295,15 @@ class TcpConnection(Consumer):  # type: ignore[override]  # or it is a Unix sock
                 if self._on_end is not None:
                     self._on_end()
 
+    def _end_outflow(self) -> None:
+        if self._outflow is not None:
+            outflow, self._outflow = self._outflow, None
+            outflow.source_ended()
+
     def _stop_flows(self) -> None:
+        self._end_outflow()
+        if self._inflow is not None:
+            self._inflow.sink_ended()
         self._held = None
         self._queue = None
         self._queued = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import inf
 from weakref import WeakValueDictionary
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from .poller import Reactor
@@ -58,6 +58,11 @@ class Timers:
         self._wheel = TimerWheel()
         self._call: IDelayedCall | None = None
         self._call_at = inf
+
+    @property
+    def clock(self) -> IReactorTime:
+        """The reactor, for those of Twisted's parts that keep time themselves."""
+        return IReactorTime(self._reactor)
 
     def timer(self, callback: Callable[[], None]) -> Timer:
         """Make a timer that is not set; hold it, the wheel does so only while it is set."""

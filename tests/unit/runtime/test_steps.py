@@ -9,7 +9,6 @@ from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.router.expression import rule_length
 from a3s_gateway.router.rule import parse
 from a3s_gateway.router.table import Entry, RouteTable
-from a3s_gateway.runtime.unavailable import look_for_unavailable
 
 MANY = 200
 ROUTER = 'routers "r%d" {\n rule = "Host(`h%d.test`)"\n service = "ping@internal"\n}\n'
@@ -23,11 +22,6 @@ def steps(work: Generator[None, None, Any]) -> int:
 def config() -> GatewayConfig:
     routers = "".join(ROUTER % (number, number) for number in range(MANY))
     return GatewayConfig.from_text('entrypoints "web" { address = ":80" }\n' + routers)
-
-
-def test_looking_for_what_is_not_available() -> None:
-    """Each rule has to be parsed for it."""
-    assert steps(look_for_unavailable(config(), has_limits=True)) >= MANY
 
 
 def test_building_a_table_of_routes() -> None:
