@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from twisted.logger import LogEvent, globalLogPublisher
 
 from a3s_gateway import Gateway, GatewayConfig
 from tests.redis_server import RedisServer
-from tests.support import GET, OK, Answer, Backend, GatewayTestCase, eventually, gather, reactor
+from tests.support import (
+    GET,
+    OK,
+    PATIENCE,
+    Answer,
+    Backend,
+    Clients,
+    GatewayTestCase,
+    eventually,
+    gather,
+    reactor,
+)  # fmt: skip
 
 FAILED = b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno"
 PUT = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
@@ -115,6 +129,50 @@ class RedisLimitTests(ChainTestCase):
         (key,) = (await self.redis.command("KEYS", "*")).splitlines()
         assert key == "a3s:ratelimit:it:127.0.0.1"
         assert 6_900_000 < int(await self.redis.command("PTTL", key)) <= 7_000_000
+
+    async def test_two_processes_share_one_limit_exactly(self) -> None:
+        """Each with a socket of its own in the folder of Redis."""
+        sockets = [self.process(name) for name in ("one", "two")]
+        for socket in sockets:
+            await eventually(socket.exists, "it listens")
+        answers = await gather(*(self.ask_at(socket) for socket in sockets * 10))
+        assert sorted(answer.status for answer in answers) == [200] * 7 + [429] * 13
+
+    def process(self, name: str) -> Path:
+        """Start a gateway as one does, and end it after the test."""
+        socket, file = self.redis.folder / name, self.redis.folder / f"{name}.hcl"
+        file.write_text(f"""
+            entrypoints "web" {{ address = "unix:{socket}" }}
+            routers "all" {{ rule = "PathPrefix(`/`)"
+              service = "ping@internal"
+              middlewares = ["shared"] }}
+            middlewares "shared" {{ type = "rate-limit-redis"
+              redis_url = "{self.redis.url}"
+              on_error = "closed"
+              timeout = "5s"
+              rate = 0.001
+              burst = 7
+              source = "global" }}
+            admin {{ enabled = false }}
+        """)
+        command = [sys.executable, "-m", "a3s_gateway", "run", "--config", str(file)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+
+        def end() -> None:
+            process.terminate()
+            process.wait(PATIENCE)
+
+        self.addCleanup(end)
+        return socket
+
+    async def ask_at(self, socket: Path) -> Answer:
+        clients = Clients()
+        reactor.connectUNIX(str(socket), clients)
+        client = await clients.made
+        self.everyone.append(client)
+        client.send(GET)
+        return await client.response()
 
     async def test_tokens_come_back_by_the_clock_of_redis(self) -> None:
         """And a bucket that is full again is gone."""
