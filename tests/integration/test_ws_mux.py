@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from h2.events import RemoteSettingsChanged, ResponseReceived, StreamEnded
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
     AcceptConnection,
@@ -20,9 +21,12 @@ from wsproto.events import (
     Request,
     TextMessage,
 )
+from wsproto.frame_protocol import FrameProtocol
 
 from a3s_gateway import Gateway, GatewayConfig
 from a3s_gateway.admin.shown import channels
+from a3s_gateway.protocol.ws_messages import framed
+from tests.integration.test_http2_tunnels import FIELDS, Client
 from tests.redis_server import RedisServer
 from tests.support import GatewayTestCase, Peer, eventually, gather
 
@@ -349,6 +353,34 @@ class LifeTests(MuxTestCase):
         else:
             client.peer.reset()
         return client.peer
+
+
+class Http2Tests(MuxTestCase):
+    """Over HTTP/2 (RFC 8441)."""
+
+    async def test_clients_of_either_version_hear_each_other(self) -> None:
+        """One WebSocket is a connection, the other a stream."""
+        await self.mux()
+        one = await self.websocket()
+        await one.ask("_sub:news")
+        client = Client(await self.client())
+        await client.until(RemoteSettingsChanged)
+        client.wire.send_headers(1, FIELDS)
+        client.flush()
+        answer = await client.until(ResponseReceived)
+        assert isinstance(answer, ResponseReceived)
+        assert dict(answer.headers or [])[":status"] == "200"
+        frames = FrameProtocol(client=True, extensions=[])
+        for text in ("_sub:news", "news:hello"):
+            client.send(bytes(frames.send_data(text)))
+        expected = framed("_ok:subscribed to news") + framed("news:hello")
+        assert await client.bytes(len(expected)) == expected
+        assert await one.heard() == "news:hello"
+        client.send(bytes(frames.close(1000)))
+        assert await client.bytes(4) == b"\x88\x02\x03\xe8"
+        client.send(b"", end=True)
+        await client.until(StreamEnded)
+        await eventually(lambda: len(self.hub().members) == 1, "it is forgotten")
 
 
 class FanoutTests(MuxTestCase):
