@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Final
 
 from attrs import frozen
@@ -89,7 +90,7 @@ def multiplexer(
 
     The hub is leased, so that those who are connected hear those who come after a reload.
     """
-    hub: Hub = lease(("mux",), Hub)
+    hub: Hub = lease(("mux",), lambda: Hub(partial(reactor.callLater, 0)))
     publish: Callable[[Message], None] = _nobody
     url = config.redis_url
     if url is not None:

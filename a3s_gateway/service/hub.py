@@ -7,12 +7,17 @@ It knows no socket: a member says what a client has said, and is told what other
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from attrs import define, field, frozen
 
 from a3s_gateway.protocol import ws_mux as mux
 from a3s_gateway.protocol.ws_mux import Command, Dialect, MalformedError, Message
+
+AT_ONCE: Final = 256  # deliveries in a row: about a millisecond
+MAX_BACKLOG: Final = 64  # messages, each with a list of who has not been told
 
 
 @define(eq=False)
@@ -68,6 +73,9 @@ class Hub:
     """
     The channels of one gateway; a reload leaves it as it is.
 
+    Args:
+        later: Calls when everybody else has had a turn.
+
     Attributes:
         counters: By entry of the configuration.
         members: Everybody who is connected.
@@ -76,11 +84,15 @@ class Hub:
 
     """
 
+    later: Callable[[Callable[[], None]], object]
     counters: dict[str, ChannelCounters] = field(factory=dict, init=False)
     members: set[Member] = field(factory=set, init=False)
     lost: int = field(default=0, init=False)
     is_leaving: bool = field(default=False, init=False)
     _channels: dict[str, dict[Member, Subscription]] = field(factory=dict, init=False)
+    _backlog: deque[tuple[Message, list[tuple[Member, Subscription]]]] = field(
+        factory=deque, init=False
+    )  # messages of which not everybody has been told, the first one in part
 
     def join(self, member: Member) -> None:
         """Take somebody in."""
@@ -106,11 +118,38 @@ class Hub:
             del self._channels[channel]
 
     def publish(self, message: Message) -> None:
-        """Tell everybody who is subscribed, whoever said it."""
+        """Tell everybody who is subscribed, whoever said it; many of them a few at a time."""
         subscriptions = self._channels.get(message.channel)
-        if subscriptions is not None:
+        if subscriptions is None:
+            return
+        if len(subscriptions) <= AT_ONCE and not self._backlog:
             for member, subscription in list(subscriptions.items()):
                 member.deliver(message, subscription)
+            return
+        while len(self._backlog) >= MAX_BACKLOG:
+            self._deliver_some()  # whoever publishes so much waits for it
+        self._backlog.append((message, list(subscriptions.items())[::-1]))
+        if len(self._backlog) == 1:
+            self.later(self._go_on)
+
+    def _go_on(self) -> None:
+        """Deliver some of what waits, and let others have their turn before the rest."""
+        self._deliver_some()
+        if self._backlog:
+            self.later(self._go_on)
+
+    def _deliver_some(self) -> None:
+        left = AT_ONCE
+        while left and self._backlog:
+            message, subscriptions = self._backlog[0]
+            known = self._channels.get(message.channel, {})
+            while left and subscriptions:
+                member, subscription = subscriptions.pop()
+                left -= 1
+                if known.get(member) is subscription:
+                    member.deliver(message, subscription)
+            if not subscriptions:
+                self._backlog.popleft()
 
     def counters_of(self, entry: str) -> ChannelCounters:
         """Return the counters of an entry of the configuration."""

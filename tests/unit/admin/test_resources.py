@@ -256,7 +256,7 @@ def test_channels_are_shown_where_a_router_leads_to_them() -> None:
     """With what went through them."""
     assert ask("/api/gateway/channels").status == 404
     shown = Shown()
-    hub = Hub()
+    hub = Hub(lambda call: call())
     hub.counters_of("news").published = 3
     shown.snapshot = evolve(shown.snapshot, mux=Mux(hub, Channels(("news",))))
     assert told("/api/gateway/channels", shown=shown) == {

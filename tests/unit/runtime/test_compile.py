@@ -164,7 +164,9 @@ class World:
         raise NotImplementedError
 
     def mux(self, config: WsMuxConfig, lease: LeaseState) -> FakeMux:
-        self.muxes.append(FakeMux(lease("mux", Hub), Channels(config.channels)))
+        self.muxes.append(
+            FakeMux(lease("mux", lambda: Hub(lambda call: call())), Channels(config.channels))
+        )
         return self.muxes[-1]
 
     def exporter(self, url: ServerUrl) -> Spans:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from a3s_gateway.protocol.ws_mux import Message
-from a3s_gateway.service.hub import Channels, Hub, Member, Subscription
+from a3s_gateway.service.hub import AT_ONCE, MAX_BACKLOG, Channels, Hub, Member, Subscription
 
 
 class Client(Member):
@@ -30,9 +32,14 @@ class Client(Member):
         self.is_gone = True
 
 
+def at_once(call: Callable[[], None]) -> None:
+    """Let nobody else have a turn."""
+    call()
+
+
 @pytest.fixture
 def hub() -> Hub:
-    return Hub()
+    return Hub(at_once)
 
 
 ANY = Channels(("*",))
@@ -154,7 +161,7 @@ OPERATIONS = st.tuples(
 @given(st.lists(OPERATIONS, max_size=40))
 def test_everybody_hears_what_it_subscribed_to(said: list[tuple[int, str]]) -> None:
     """Compared with sets of names."""
-    hub = Hub()
+    hub = Hub(at_once)
     clients = [Client(hub, ANY) for _ in range(3)]
     subscribed: list[set[str]] = [set(), set(), set()]
     expected: list[list[str]] = [[], [], []]
@@ -174,3 +181,58 @@ def test_everybody_hears_what_it_subscribed_to(said: list[tuple[int, str]]) -> N
     for client in clients:
         client.leave()
     assert hub.subscribers() == {}
+
+
+class TestCrowds:
+    """More subscribers than can be told in a row."""
+
+    def crowd(self) -> tuple[Hub, list[Client], list[Callable[[], None]]]:
+        later: list[Callable[[], None]] = []
+        hub = Hub(later.append)
+        clients = [Client(hub, ANY) for _ in range(2 * AT_ONCE + 1)]
+        for client in clients:
+            client.say("_sub:a")
+        return hub, clients, later
+
+    def test_others_have_their_turn_in_between(self) -> None:
+        """And nobody hears a message before the one that came first."""
+        hub, clients, later = self.crowd()
+        lone = Client(hub, ANY)
+        lone.say("_sub:b")
+        hub.publish(Message("a", "1"))
+        hub.publish(Message("a", "2"))
+        hub.publish(Message("b", "3"))
+        told = [0]
+        while later:
+            assert len(later) == 1
+            later.pop()()
+            told.append(sum(len(client.heard) for client in clients))
+        assert max(after - before for before, after in pairwise(told)) <= AT_ONCE
+        assert all(client.heard == ["a:1", "a:2"] for client in clients)
+        assert lone.heard == ["b:3"]
+        hub.publish(Message("b", "4"))
+        assert lone.heard == ["b:3", "b:4"]
+
+    def test_who_leaves_meanwhile_hears_nothing_more(self) -> None:
+        """Nor does who comes meanwhile, of what was said before."""
+        hub, clients, later = self.crowd()
+        hub.publish(Message("a", "1"))
+        clients[-1].say("_unsub:a")
+        clients[-2].leave()
+        late = Client(hub, ANY)
+        late.say("_sub:a")
+        clients[-1].say("_sub:a")
+        while later:
+            later.pop()()
+        assert [clients[-3].heard, clients[-2].heard, clients[-1].heard] == [["a:1"], [], []]
+        assert late.heard == []
+
+    def test_what_waits_is_bounded(self) -> None:
+        """Who publishes more than can be delivered waits for it."""
+        hub, clients, later = self.crowd()
+        for number in range(MAX_BACKLOG + 10):
+            hub.publish(Message("a", str(number)))
+        assert len(clients[0].heard) >= 10
+        while later:
+            later.pop()()
+        assert all(len(client.heard) == MAX_BACKLOG + 10 for client in clients)
