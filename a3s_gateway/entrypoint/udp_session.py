@@ -51,6 +51,7 @@ class UdpSession:
     """
 
     __slots__ = (
+        "__weakref__",
         "_kept", "_lease", "_link", "_listener", "_room", "_task", "_tried", "_upstream",
         "backend", "client", "exchange", "is_owed", "seen_at",
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support import GET, OK, GatewayTestCase
+from tests.support import GET, OK, OPENING, SWITCHED, GatewayTestCase
 
 ORIGIN = b"Origin: https://app.test\r\n"
 PREFLIGHT = (
@@ -65,6 +65,26 @@ class RewritingTests(GatewayTestCase):
         assert (seen.all("x-who"), seen.all("host")) == (["127.0.0.1"], ["internal.test"])
         assert answer.head.find("x-id") == answer.head.find("x-request-id") is not None
         assert answer.head.find("x-frame-options") == "DENY"
+
+    async def test_a_websocket_below_a_prefix(self) -> None:
+        """Its opening is a request like others; `body-limit` is not for what follows."""
+        backend = await self.backend()
+        await self.through(
+            backend.url,
+            'strip-prefix: prefixes = ["/chat"]',
+            'headers: request_headers = { X-Who = "{client_ip}" }',
+            "body-limit: max_body_bytes = 1",
+        )
+        client = await self.client()
+        client.send(OPENING)
+        there = await backend.accept()
+        head = await there.head()
+        assert head.first == "GET /?room=1 HTTP/1.1"
+        assert (head.find("x-forwarded-prefix"), head.find("x-who")) == ("/chat", "127.0.0.1")
+        there.send(SWITCHED)
+        assert (await client.head()).status == 101
+        client.send(b"more than one byte")
+        assert await there.bytes(18) == b"more than one byte"
 
     async def test_a_redirect(self) -> None:
         """The connection goes on after it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gc
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -550,3 +552,23 @@ def test_a_server_that_goes_during_a_drain(world: World) -> None:
     world.links(0)[0].refuse()
     world.links(1)[0].refuse()
     assert log == ["drained"]
+
+
+def test_a_session_that_is_over_is_garbage_at_once(world: World) -> None:
+    """Without a cycle: what a reload freezes is never looked at again."""
+    gc.collect()
+    gc.disable()
+    try:
+        gone = []
+        for client in ("1.1.1.1", "2.2.2.2"):
+            world.says(b"x", client)
+            gone.append(weakref.ref(world.session(client)))
+        world.links(0)[0].answer(b"y")
+        world.links(1)[0].refuse()  # and the first server takes over
+        world.clock.advance(IDLE * 2)
+        world.ended.clear()
+        for origin in world.origins.values():
+            origin.links.clear()
+        assert [each() for each in gone] == [None, None]
+    finally:
+        gc.enable()
