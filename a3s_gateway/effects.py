@@ -25,8 +25,15 @@ class Redis(Protocol):
         """Close, and do not come back."""
 
 
+Resolve = Callable[[str], Awaitable[list[str]]]
+
+
 def _nowhere(url: str) -> Redis:  # noqa: ARG001 - a stand-in
     raise ValueError("there is no Redis here")
+
+
+async def _unknown(name: str) -> list[str]:
+    raise OSError(f"no address found for {name!r}")
 
 
 @frozen
@@ -41,6 +48,8 @@ class Effects:
         redis: Connects to what a URL names, and goes on doing so; whoever asks closes it.
         name: What the configuration calls who is given this.
         wall: Seconds since 1970, for what is told to others.
+        resolve: Finds the addresses of a name, in the order to try them in; they are kept and
+            shared with all who ask. Raises `OSError` if there are none.
 
     """
 
@@ -50,12 +59,18 @@ class Effects:
     redis: Callable[[str], Redis] = _nowhere
     name: str = ""
     wall: Callable[[], float] = time
+    resolve: Resolve = _unknown
 
     @classmethod
-    def on(cls, reactor: Any, redis: Callable[[str], Redis] = _nowhere) -> Effects:
-        """Wait by the timers of this reactor."""
+    def on(
+        cls,
+        reactor: Any,
+        redis: Callable[[str], Redis] = _nowhere,
+        resolve: Resolve = _unknown,
+    ) -> Effects:
+        """Wait by the timers of this reactor; what it cannot do by itself is given."""
 
         def sleep(seconds: float) -> Awaitable[None]:
             return cast(Awaitable[None], deferLater(reactor, seconds))
 
-        return cls(monotonic, sleep, random.random, redis)
+        return cls(monotonic, sleep, random.random, redis, resolve=resolve)

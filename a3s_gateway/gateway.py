@@ -41,13 +41,13 @@ from a3s_gateway.config.reading_service import read_apart
 from a3s_gateway.effects import Effects
 from a3s_gateway.entrypoint.entrypoints_service import BindError, Entrypoints
 from a3s_gateway.entrypoint.listener import Listener
-from a3s_gateway.entrypoint.tls import certificate_faults, tls_of
-from a3s_gateway.hcl.diagnostics import Diagnostic
+from a3s_gateway.entrypoint.tls import tls_of
 from a3s_gateway.observability.facts import Certificates, Facts
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.observability.observing_service import Observing, cannot_open
 from a3s_gateway.provider.file_service import FileProvider
 from a3s_gateway.proxy.internal import mux_on
+from a3s_gateway.proxy.names import obey
 from a3s_gateway.proxy.origins import Origins
 from a3s_gateway.runtime.compile import Compiler, Snapshot
 from a3s_gateway.runtime.generation import Generation, StatePool
@@ -62,9 +62,10 @@ from a3s_gateway.service.failures_service import Failures
 from a3s_gateway.service.health_service import HealthChecks
 from a3s_gateway.transport.addresses import shown
 from a3s_gateway.transport.endpoints import HAS_EPOLL
+from a3s_gateway.transport.names import Names
 from a3s_gateway.transport.redis import redis_on
 
-__all__ = ["BindError", "Gateway", "Health", "State", "Status", "obstacles", "settle_memory"]
+__all__ = ["BindError", "Gateway", "Health", "State", "Status", "settle_memory"]
 
 _log = Logger()
 
@@ -105,7 +106,8 @@ class Gateway(MultiService):
         self._observing = Observing(reactor, config.access_log)
         self._health = HealthChecks(reactor)
         self._entrypoints = Entrypoints(reactor, stock_transports)
-        self._effects = Effects.on(reactor, redis_on(reactor))
+        self._names = Names(reactor)
+        self._effects = Effects.on(reactor, redis_on(reactor), self._names.resolve)
         self._api = Api(self, lambda: self._effects.sleep(0), monotonic, self.reload)
         self._admin = AdminService(reactor, self._api)
         self._reloader = Reloader(self._read, self._change)
@@ -139,10 +141,10 @@ class Gateway(MultiService):
 
     def facts(self) -> Facts:
         """Gather what metrics are made of; what was noted so far is counted."""
-        connections = self._entrypoints.connections_by_name
         return self._observing.facts(
-            __version__, self._snapshot, connections, self._reloader.outcomes, self.certificates()
-        )
+            __version__, self._snapshot, self._entrypoints.connections_by_name,
+            self._reloader.outcomes, self.certificates(), self._names.outcomes,
+        )  # fmt: skip
 
     def certificates(self) -> Certificates:
         """Return what clients are shown by TLS."""
@@ -210,6 +212,7 @@ class Gateway(MultiService):
         self._entrypoints = Entrypoints(self._reactor, self._stock)
         self._health = HealthChecks(self._reactor)
         self._generation = Generation(self._pool)
+        obey(self._names, config.providers.dns)
         self._snapshot = self._compiler().compile(config, self._generation)
         super().startService()  # from here on a child starts as soon as it is one
         try:
@@ -228,8 +231,9 @@ class Gateway(MultiService):
         self._files.watch(config)
 
     def _compiler(self) -> Compiler:
+        origins = Origins.on(self._names, stock=self._stock)
         return Compiler(
-            Origins.on(self._reactor, stock=self._stock),
+            origins,
             self._observing.observer_for,
             self._failures.note,
             self._mishaps.note,
@@ -239,7 +243,7 @@ class Gateway(MultiService):
             self._health.watch,
             api_handler(self._api, time),
             mux_on(self._reactor),
-            lambda url: self._observing.exporters.exporter_for(__version__, url),
+            lambda url: self._observing.exporters.exporter_for(__version__, url, origins),
         )
 
     # -- reload
@@ -274,6 +278,7 @@ class Gateway(MultiService):
         assert self._snapshot is not None  # the gateway runs
         outdated = let_go(self._config, self._snapshot)
         self._config, self._snapshot = successor.config, successor.snapshot
+        obey(self._names, self._config.providers.dns)
         successor.commit()
         former.retire()
         self._files.watch(self._config, is_whole=reading.held_back is None)
@@ -328,6 +333,7 @@ class Gateway(MultiService):
             self.snapshot().go_away()
             await self._entrypoints.drain(self._config.shutdown_timeout_secs)
             self._observing.flush()
+            self._names.close()
             await self._close()
             _log.info("stopped")
         except BaseException:
@@ -392,8 +398,3 @@ class Gateway(MultiService):
     def reopen_access_log(self) -> None:
         """Go on in a new file, for log rotation."""
         self._observing.reopen()
-
-
-def obstacles(config: GatewayConfig) -> tuple[Diagnostic, ...]:
-    """Find all that would keep a valid configuration from being run, but for what is in use."""
-    return (*unavailable(config, has_limits=HAS_EPOLL), *certificate_faults(config))

@@ -20,12 +20,15 @@ from twisted.python.failure import Failure
 from a3s_gateway.config.apart import read_apart
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
-from a3s_gateway.gateway import BindError, Gateway, State, obstacles, settle_memory
-from a3s_gateway.hcl.diagnostics import render
+from a3s_gateway.entrypoint.tls import certificate_faults
+from a3s_gateway.gateway import BindError, Gateway, State, settle_memory
+from a3s_gateway.hcl.diagnostics import Diagnostic, render
 from a3s_gateway.observability.alarm import Alarm
 from a3s_gateway.observability.stall_service import StallWatch
 from a3s_gateway.runtime.memory import growing
+from a3s_gateway.runtime.unavailable import unavailable
 from a3s_gateway.systemd_service import Notifier, Watchdog
+from a3s_gateway.transport.endpoints import HAS_EPOLL
 
 _log = Logger()
 
@@ -68,6 +71,11 @@ def load(path: str) -> GatewayConfig:
     if config.warnings:
         complain(render(config.warnings, config.sources, colour=has_colour()))
     return config
+
+
+def obstacles(config: GatewayConfig) -> tuple[Diagnostic, ...]:
+    """Find all that would keep a valid configuration from being run, but for what is in use."""
+    return (*unavailable(config, has_limits=HAS_EPOLL), *certificate_faults(config))
 
 
 def say_why(error: BaseException | None) -> str:

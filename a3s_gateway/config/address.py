@@ -14,6 +14,7 @@ from a3s_gateway.hcl.nodes import Plain
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _IPV4_LIKE = re.compile(r"[\d.]+")
 _LAST_PORT = 65535
+DNS_PORT = 53
 _UNIX_PATH_LIMIT = 107  # bytes; sun_path of Linux, without the closing zero
 _SOCKET_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,255}")  # systemd's, but for the blank
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "h2c": 80, "https": 443, "wss": 443}
@@ -73,6 +74,17 @@ class Address:
             return f"unix:{self.path}"
         if self.kind == "systemd":
             return f"systemd:{self.name}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@frozen
+class Nameserver:
+    """Whom to ask for addresses of names: an IP address without brackets, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -240,6 +252,20 @@ def _http_url(value: Plain) -> ServerUrl:
     return ServerUrl.parse(text, with_query=True)
 
 
+def _nameserver(value: Plain) -> Nameserver:
+    wanted = 'the address of a name server such as "10.0.0.2" or "[::1]:5353"'
+    text = value.strip() if isinstance(value, str) else ""
+    if _is_ipv6(text):
+        return Nameserver(text, DNS_PORT)
+    host, port = _host_and_port(text, wanted)
+    try:
+        ip_address(host)
+    except ValueError:
+        raise RejectedError(wanted) from None
+    return Nameserver(host, DNS_PORT if port is None else port)
+
+
 ADDRESS = ScalarKind("address", _address, str)
 SERVER_URL = ScalarKind("server URL", _server_url, str)
 HTTP_URL = ScalarKind("URL", _http_url, str)
+NAMESERVER = ScalarKind("address", _nameserver, str)

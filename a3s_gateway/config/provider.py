@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from a3s_gateway.config.address import HTTP_URL, ServerUrl
+from a3s_gateway.config.address import HTTP_URL, NAMESERVER, Nameserver, ServerUrl
 from a3s_gateway.config.kinds import FLAG, PATH, TEXT, WORD, duration
 from a3s_gateway.config.schema import Mistake, Section, block, blocks, key, keys
 
@@ -54,13 +54,18 @@ class DiscoveryConfig(Section):
 class DnsConfig(Section):
     """How names in server URLs are resolved."""
 
-    nameservers: tuple[str, ...] = keys(
-        WORD, "Servers to ask, `host` or `host:port`; empty: the system's.", example='["10.0.0.2"]'
+    nameservers: tuple[Nameserver, ...] = keys(
+        NAMESERVER,
+        "Servers to ask, in this order, by address, with a port unless it is 53; empty: as the "
+        "system does, by /etc/hosts and /etc/resolv.conf.",
+        example='["10.0.0.2", "[::1]:5353"]',
     )
     refresh_interval_secs: float = key(
-        duration(1), "Longest time an answer is used, whatever its TTL.", default=30.0
+        duration(1),
+        "Longest time an answer is used, whatever its TTL; the system tells none.",
+        default=30.0,
     )
-    timeout_secs: float = key(duration(0.001), "Patience with one query.", default=5.0)
+    timeout_secs: float = key(duration(0.001), "Patience with one lookup.", default=5.0)
 
 
 @frozen(kw_only=True)

@@ -142,6 +142,7 @@ class Facts:
         hub: Who is connected to them; None as before.
         circuits: For each circuit breaker the circuits of the services that there are.
         reloads: What became of them.
+        lookups: How many names of servers were looked up, by outcome.
         certificates: What clients are shown.
         lost_lines: Lines of the access log that could not be written.
         lost_spans: Spans that no collector has taken.
@@ -162,6 +163,7 @@ class Facts:
     circuits: Mapping[str, Mapping[str, Circuit]] = field(factory=dict)
     reloads: Outcomes
     certificates: Certificates = field(factory=Certificates)
+    lookups: Mapping[str, int] = field(factory=dict)
     lost_lines: int = 0
     lost_spans: int = 0
 

@@ -119,6 +119,7 @@ class Observing(MultiService):
         connections: Mapping[str, int],
         reloads: Outcomes,
         certificates: Certificates,
+        lookups: Mapping[str, int],
     ) -> Facts:
         """Gather what has been counted; `connections` are clients by entrypoint."""
         self.flush()
@@ -141,6 +142,7 @@ class Observing(MultiService):
             circuits=snapshot.circuits if snapshot else {},
             reloads=reloads,
             certificates=certificates,
+            lookups=lookups,
             lost_lines=self._lost(),
             lost_spans=self.exporters.lost,
         )

@@ -18,7 +18,6 @@ from a3s_gateway.headers import Headers
 from a3s_gateway.proxy.collector import Collector
 from a3s_gateway.proxy.origins import Origins
 from a3s_gateway.task import Task, Waiter
-from a3s_gateway.transport.endpoints import HAS_EPOLL
 from a3s_gateway.transport.timers import Timer, Timers, timers_for
 
 from .otlp import CONTENT_TYPE, Delivery, export_request, judge, render
@@ -253,9 +252,8 @@ class Exporters(MultiService):
     def __attrs_post_init__(self) -> None:
         super().__init__()
 
-    def exporter_for(self, version: str, url: ServerUrl) -> OtlpExporter:
+    def exporter_for(self, version: str, url: ServerUrl, origins: Origins) -> OtlpExporter:
         """Make the exporter of a gateway to one collector; `OtlpExporter.close` ends it."""
-        origins = Origins.on(self.reactor, stock=not HAS_EPOLL)
         collector = Collector(url, origins, PATIENCE)
         timers = timers_for(self.reactor)
         exporter = OtlpExporter(version, url.authority, collector, timers, random, self._end)

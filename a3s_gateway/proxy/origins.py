@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from time import monotonic
 from typing import Any, Final, cast
 
 from attrs import define, evolve, field
@@ -13,6 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 from a3s_gateway.config.address import ServerUrl
 from a3s_gateway.config.balancing import HealthCheckConfig, LoadBalancerConfig, PoolConfig
 from a3s_gateway.transport.endpoints import client_endpoint, unix_client_endpoint
+from a3s_gateway.transport.names import Names
 from a3s_gateway.transport.switching import hand_over
 from a3s_gateway.transport.timers import Timers, timers_for
 from a3s_gateway.transport.watch import watch_for
@@ -21,7 +21,6 @@ from .connection import UpstreamConnection
 from .http import Carriers, HttpOrigin
 from .http2_connection import Http2Connection
 from .http2_pool import Http2Pool
-from .names import ServerAddresses
 from .negotiation import NegotiatedPool, SpeaksHttp1Error
 from .pool import Pool
 from .probe import ConnectProbe, HttpProbe
@@ -40,12 +39,13 @@ class Origins:
     reactor: Any
     stock: bool
     timers: Timers
+    names: Names
     _contexts: ClientContexts = field(factory=ClientContexts, init=False)
 
     @classmethod
-    def on(cls, reactor: Any, *, stock: bool) -> Origins:
-        """Use this reactor; `stock` means Twisted's own transports."""
-        return cls(reactor, stock, timers_for(reactor))
+    def on(cls, names: Names, *, stock: bool) -> Origins:
+        """Use the reactor that names are looked up on; `stock` means Twisted's own transports."""
+        return cls(names.reactor, stock, timers_for(names.reactor), names)
 
     def origin(self, url: ServerUrl, service: LoadBalancerConfig) -> HttpOrigin:
         """
@@ -72,17 +72,10 @@ class Origins:
             service.stream_total_timeout,
         )
 
-    def udp_origin(self, url: ServerUrl, service: LoadBalancerConfig) -> UdpOrigin:
+    def udp_origin(self, url: ServerUrl, _: LoadBalancerConfig) -> UdpOrigin:
         """Make the origin of one server that datagrams go to."""
-        addresses = ServerAddresses(
-            url.host,
-            url.port,
-            self.reactor.nameResolver,
-            self.timers,
-            service.connect_timeout,
-            monotonic,
-        )
-        return UdpOrigin(watch_for(self.reactor, stock=self.stock), addresses)
+        watch = watch_for(self.reactor, stock=self.stock)
+        return UdpOrigin(watch, self.names, url.host, url.port)
 
     def _http1(self, url: ServerUrl, service: LoadBalancerConfig) -> Pool:
         endpoint = self._endpoint(url, service, HTTP1)
@@ -176,5 +169,11 @@ class Origins:
             return unix_client_endpoint(self.reactor, url.path, timeout=timeout, stock=self.stock)
         tls = self._contexts.tls_to(url.host, service.tls, alpn) if url.scheme in _TLS else None
         return client_endpoint(
-            self.reactor, url.host, url.port, timeout=timeout, tls=tls, stock=self.stock
+            self.reactor,
+            url.host,
+            url.port,
+            timeout=timeout,
+            tls=tls,
+            names=self.names,
+            stock=self.stock,
         )

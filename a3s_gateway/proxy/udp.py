@@ -6,12 +6,12 @@ import errno
 from typing import Final
 
 from attrs import define
+from twisted.internet.error import DNSLookupError
 
 from a3s_gateway.errors import UpstreamConnectError
 from a3s_gateway.transport.datagram import DatagramLink, Talker
+from a3s_gateway.transport.names import Names
 from a3s_gateway.transport.watch import Watch
-
-from .names import ServerAddresses
 
 # Why no socket could be had: it is this machine that is short of something, not the server.
 _OURS: Final = frozenset(
@@ -24,7 +24,9 @@ class UdpOrigin:
     """Opens talks with one server."""
 
     watch: Watch
-    addresses: ServerAddresses
+    names: Names
+    host: str
+    port: int
 
     async def open(self, talker: Talker) -> DatagramLink:
         """
@@ -34,8 +36,10 @@ class UdpOrigin:
             UpstreamConnectError: Its name has no address, or there is no way to it.
 
         """
-        family, raw = await self.addresses.next()
-        assert isinstance(raw, tuple)  # not the path of a Unix socket
+        try:
+            family, raw = (await self.names.targets(self.host, self.port))[0]
+        except DNSLookupError as error:
+            raise UpstreamConnectError("UPSTREAM_CONNECT", str(error)) from error
         try:
             return DatagramLink.open(self.watch, family, raw, talker)
         except OSError as error:
@@ -43,5 +47,4 @@ class UdpOrigin:
             raise UpstreamConnectError(code, error.strerror or str(error)) from error
 
     def close(self) -> None:
-        """Ask for no name any more."""
-        self.addresses.close()
+        """Do nothing: the links are those of whoever talks."""

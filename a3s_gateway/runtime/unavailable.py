@@ -27,7 +27,7 @@ _OF_SERVICES: Final = {
     "rollout": "rollouts",
 }
 _OF_BALANCERS: Final = {"sticky": "sticky sessions"}
-_PROVIDERS: Final = ("discovery", "dns", "docker", "kubernetes")
+_PROVIDERS: Final = ("discovery", "docker", "kubernetes")
 
 
 def unavailable(config: GatewayConfig, *, has_limits: bool = True) -> tuple[Diagnostic, ...]:

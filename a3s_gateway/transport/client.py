@@ -11,9 +11,11 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from zope.interface import implementer
 
 from .addresses import RawAddress, StreamAddress, stream_address
-from .dial import Dial, Target
+from .dial import Dial
 from .handshake import AfterHandshake
+from .names import Names
 from .poller import Poller
+from .targets import Target
 from .tcp import TcpConnection
 from .tls import TlsConnection
 from .tls_client import ClientTls
@@ -25,7 +27,8 @@ class ClientEndpoint:
     """Connects with our transports; made by `client_endpoint` and `unix_client_endpoint`."""
 
     poller: Poller = field(repr=False)
-    target: Target | None  # None: the name has to be looked up each time
+    names: Names = field(repr=False)
+    target: Target | None  # None: `host` is a name
     host: str
     port: int
     timeout: float
@@ -63,7 +66,7 @@ class ConnectCall:
     def start(self) -> None:
         """Look the name up, or connect at once."""
         if self.endpoint.target is None:
-            self.dial.look_up(self.endpoint.host, self.endpoint.port)
+            self.dial.look_up(self.endpoint.names, self.endpoint.host, self.endpoint.port)
         else:
             self.dial.try_all((self.endpoint.target,))
 

@@ -8,59 +8,24 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import (
     ConnectError,
     DNSLookupError,
     TimeoutError,  # noqa: A004 - Twisted's, which is a ConnectError
     getConnectError,
 )
-from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
 from twisted.python.failure import Failure
-from zope.interface import implementer
+
+from a3s_gateway.task import Task
 
 from .addresses import RawAddress
+from .known_name import KnownName
+from .names import Names
 from .poller import EPOLLOUT, Pollable, Poller
+from .targets import IpTarget, Target, at_port
 from .timers import timers_for
 
-Target = tuple[socket.AddressFamily, RawAddress]
-
-NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-
 Failed = Callable[[ConnectError | DNSLookupError], None]
-
-
-def literal_target(host: str, port: int) -> Target | None:
-    """Convert a literal address; `None` when `host` is a name."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=NUMERIC)
-    except socket.gaierror:
-        return None
-    return found[0][0], cast("RawAddress", found[0][4])
-
-
-@implementer(IResolutionReceiver)
-class Lookup:
-    """Collects the addresses of a name."""
-
-    def __init__(self, done: Callable[[list[Target]], None]) -> None:
-        self._done = done
-        self._targets: list[Target] = []
-
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """Ignore it: Twisted's resolver cannot be cancelled."""
-
-    def addressResolved(self, address: IAddress) -> None:
-        """Keep an address that we can connect to."""
-        if isinstance(address, IPv4Address):
-            self._targets.append((socket.AF_INET, (address.host, address.port)))
-        elif isinstance(address, IPv6Address):
-            raw = (address.host, address.port, address.flowInfo, int(address.scopeID))
-            self._targets.append((socket.AF_INET6, raw))
-
-    def resolutionComplete(self) -> None:
-        """Hand over what was found."""
-        self._done(self._targets)
 
 
 class Dial(Pollable):
@@ -76,6 +41,8 @@ class Dial(Pollable):
         "_deadline",
         "_ended",
         "_failed",
+        "_known",
+        "_lookup",
         "_poller",
         "_socket",
         "_targets",
@@ -104,15 +71,18 @@ class Dial(Pollable):
         self._failed = failed
         self._ended = False
         self._socket: socket.socket | None = None
+        self._lookup: Task[KnownName] | None = None
+        self._known: KnownName | None = None  # where the addresses come from, if from a name
         self._targets: list[Target] = []  # the one being tried stands last
-        self._deadline = poller.reactor.seconds() + timeout
+        self._deadline = self._now() + timeout
         self._timer = timers_for(poller.reactor).timer(self._time_is_up)
 
-    def look_up(self, host: str, port: int) -> None:
-        """Ask the reactor's resolver, then try what it finds."""
+    def look_up(self, names: Names, host: str, port: int) -> None:
+        """Find the addresses of a name, then try them in turn."""
         self._set_timer(1)
-        done = Lookup(lambda targets: self._looked_up(host, targets))
-        self._poller.reactor.nameResolver.resolveHostName(done, host, port)
+        found = names.find(host)
+        self._lookup = Task(found, lambda known: self._found(known, port), self._not_found)
+        self._lookup.start()
 
     def try_all(self, targets: Sequence[Target]) -> None:
         """Try these addresses, at least one."""
@@ -121,13 +91,16 @@ class Dial(Pollable):
 
     def seconds_left(self) -> float:
         """Time until the deadline; not negative."""
-        return max(0.0, self._deadline - self._poller.reactor.seconds())
+        return max(0.0, self._deadline - self._now())
 
     def cancel(self) -> None:
         """Give up without calling back."""
         self._ended = True
         self._timer.end()
         self._close()
+        lookup, self._lookup = self._lookup, None
+        if lookup is not None:
+            lookup.cancel()
 
     def on_events(self, events: int) -> None:  # noqa: ARG002 - SO_ERROR says what they mean
         """Take the outcome of the attempt."""
@@ -144,13 +117,17 @@ class Dial(Pollable):
         """End: the reactor has stopped."""
         self._end(ConnectError(string=failure.getErrorMessage()))
 
-    def _looked_up(self, host: str, targets: list[Target]) -> None:
-        if self._ended:
-            return
-        if targets:
-            self.try_all(targets)
-        else:
-            self._end(DNSLookupError(f"no address found for {host!r}"))
+    def _found(self, known: KnownName, port: int) -> None:
+        self._lookup = None
+        self._known = known
+        self.try_all([at_port(each, port) for each in known.in_turn(self._now())])
+
+    def _not_found(self, error: BaseException) -> None:
+        self._lookup = None
+        self._end(error if isinstance(error, DNSLookupError) else ConnectError(string=repr(error)))
+
+    def _now(self) -> float:
+        return self._poller.reactor.seconds()
 
     def _try_last(self) -> None:
         family, raw = self._targets[-1]
@@ -178,6 +155,8 @@ class Dial(Pollable):
 
     def _next_or_end(self, error: ConnectError) -> None:
         self._close()
+        if self._known is not None and self._targets:
+            self._known.avoid(self._tried(), self._now())
         del self._targets[-1:]
         if self._targets:
             self._try_last()
@@ -189,7 +168,13 @@ class Dial(Pollable):
         self._timer.end()
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._known is not None:
+            self._known.answered(self._tried())
         self._connected(sock, self._targets[-1][1])
+
+    def _tried(self) -> IpTarget:
+        """Return the address that was tried last, as the name knows it: without a port."""
+        return at_port(cast("IpTarget", self._targets[-1]), 0)
 
     def _end(self, error: ConnectError | DNSLookupError) -> None:
         self.cancel()

@@ -28,13 +28,14 @@ from twisted.internet.interfaces import (
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from .client import ClientEndpoint
-from .dial import literal_target
 from .inherited import InheritedEndpoint, Ports
 from .listener import Listener
 from .listening import open_tcp, open_unix
+from .names import Names
 from .poller import HAS_EPOLL, Reactor, poller_for
 from .server import ServerEndpoint, connection_maker
-from .stock import StockTlsClientEndpoint
+from .stock import NamingReactor, StockTlsClientEndpoint
+from .targets import literal_target
 from .tls import HANDSHAKE_TIMEOUT
 from .tls_client import ClientTls
 from .tls_server import ServerTls
@@ -200,6 +201,7 @@ def client_endpoint(
     *,
     timeout: float = CONNECT_TIMEOUT,
     tls: ClientTls | None = None,
+    names: Names | None = None,
     stock: bool = not HAS_EPOLL,
 ) -> IStreamClientEndpoint:
     """
@@ -211,14 +213,17 @@ def client_endpoint(
         port: The server's.
         timeout: Seconds for look-up, connection and TLS handshake together.
         tls: Context and server name; `None` without TLS.
+        names: What is known of names, to be shared by all endpoints; `None`: of its own.
         stock: Use Twisted's transports.
 
     """
+    names = names or Names(reactor)
     if stock:
-        endpoint = HostnameEndpoint(reactor, host, port, timeout)
+        endpoint = HostnameEndpoint(NamingReactor(reactor, names), host, port, timeout)
         return endpoint if tls is None else _stock_tls(reactor, endpoint, tls, timeout)
     return ClientEndpoint(
         poller=poller_for(reactor),
+        names=names,
         target=literal_target(host, port),
         host=host,
         port=port,
@@ -251,6 +256,7 @@ def unix_client_endpoint(
         return endpoint if tls is None else _stock_tls(reactor, endpoint, tls, timeout)
     return ClientEndpoint(
         poller=poller_for(reactor),
+        names=Names(reactor),
         target=(socket.AF_UNIX, path),
         host=path,
         port=0,

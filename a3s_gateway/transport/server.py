@@ -22,10 +22,10 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from .addresses import StreamAddress
-from .dial import Lookup, Target, literal_target
 from .listener import Listener, MakeConnection
 from .opening import OpeningConnection
 from .poller import Poller, Reactor, poller_for
+from .targets import IpTarget, Lookup, literal_target
 from .tcp import TcpConnection
 from .tls import TlsConnection
 from .tls_server import ServerTls
@@ -55,7 +55,7 @@ class ServerEndpoint:
         return Deferred.fromCoroutine(self._look_up_and_listen(protocolFactory, self.port))
 
     async def _look_up_and_listen(self, factory: IProtocolFactory, port: int) -> IListeningPort:
-        found: Deferred[list[Target]] = Deferred()
+        found: Deferred[list[IpTarget]] = Deferred()
         resolver = self.reactor.nameResolver
         resolver.resolveHostName(Lookup(found.callback), self.host, port)
         found.addTimeout(LOOKUP_TIMEOUT, IReactorTime(self.reactor))
@@ -67,7 +67,6 @@ class ServerEndpoint:
             raise CannotListenError(self.host, port, f"no address found for {self.host!r}")
         ipv4_first = sorted(targets, key=lambda target: target[0] != socket.AF_INET)
         raw = ipv4_first[0][1]
-        assert isinstance(raw, tuple)
         return self._listen(factory, raw[0])
 
     def _listen(self, factory: IProtocolFactory, address: str) -> IListeningPort:

@@ -1,19 +1,25 @@
-"""TLS over Twisted's own transports, with the contract of ours."""
+"""TLS and names for Twisted's own transports, with the contract of ours."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import NoProtocol, TimeoutError  # noqa: A004 - a ConnectError
 from twisted.internet.interfaces import (
     IAddress,
+    IHostnameResolver,
+    IHostResolution,
     IProtocol,
     IProtocolFactory,
+    IReactorPluggableNameResolver,
     IReactorTime,
+    IResolutionReceiver,
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory
@@ -21,9 +27,70 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from a3s_gateway.task import Task
+
 from .handshake import AfterHandshake
+from .names import Names
+from .targets import IpTarget
 from .tls_client import ClientTls
 from .tls_server import ServerTls
+
+
+@implementer(IHostResolution)
+@frozen
+class Resolution:
+    """A lookup as an object; it cannot be given up."""
+
+    name: str
+
+    def cancel(self) -> None:
+        """Refuse."""
+        raise NotImplementedError
+
+
+@implementer(IHostnameResolver)
+@frozen
+class SharedResolver:
+    """`Names` as Twisted's endpoints ask."""
+
+    names: Names
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,  # noqa: ARG002 - no endpoint has any
+        transportSemantics: str = "TCP",  # noqa: ARG002 - neither do they ask for anything else
+    ) -> IHostResolution:
+        """Tell the addresses; none if there are none."""
+        resolution = Resolution(hostName)
+        resolutionReceiver.resolutionBegan(resolution)
+
+        def tell(targets: Sequence[IpTarget]) -> None:
+            for _, raw in targets:
+                address = IPv6Address if ":" in raw[0] else IPv4Address
+                resolutionReceiver.addressResolved(address("TCP", *raw))
+            resolutionReceiver.resolutionComplete()
+
+        Task(self.names.targets(hostName, portNumber), tell, lambda _: tell(())).start()
+        return resolution
+
+
+@implementer(IReactorPluggableNameResolver)
+class NamingReactor:
+    """A reactor for one endpoint of Twisted's, which looks names up as all others do."""
+
+    def __init__(self, reactor: Any, names: Names) -> None:
+        self._reactor = reactor
+        self.nameResolver = SharedResolver(names)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def installNameResolver(self, resolver: Any) -> Any:
+        """Refuse: it is not this one's to change."""
+        raise NotImplementedError
 
 
 @implementer(IStreamClientEndpoint)

@@ -17,6 +17,7 @@ from a3s_gateway.errors import GatewayError
 from a3s_gateway.headers import Header, Headers
 from a3s_gateway.http import Handler, Request, Response
 from a3s_gateway.plugin import Plugin, plugins
+from a3s_gateway.transport.names import Names
 from tests.support import GET, OK, GatewayTestCase, eventually, reactor
 
 BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
@@ -284,3 +285,13 @@ class EffectsTests(GatewayTestCase):
         assert effects.now() - begin >= 0.009
         choose: Callable[[], float] = effects.random
         assert 0 <= choose() < 1
+
+    async def test_resolve_can_be_awaited_by_anybody(self) -> None:
+        """And tells addresses as text; of what is one already, the same."""
+        effects = Effects.on(reactor, resolve=Names(reactor).resolve)
+
+        async def resolve(host: str) -> list[str]:
+            return await effects.resolve(host)
+
+        assert "127.0.0.1" in await Deferred.fromCoroutine(resolve("localhost"))
+        assert await Deferred.fromCoroutine(resolve("::1")) == ["::1"]

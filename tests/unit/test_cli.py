@@ -22,7 +22,7 @@ routers "all" {
 }
 """
 SPOILT = GOOD.replace("whoami@internal", "whomai@internal")
-EARLY = f"{GOOD}providers {{\n  dns {{\n  }}\n}}\n"
+EARLY = f"{GOOD}providers {{\n  docker {{\n  }}\n}}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -153,10 +153,11 @@ def test_what_is_not_available_yet_is_a_warning(capfd: pytest.CaptureFixture[str
     """The configuration is right, only too early; a run refuses it."""
     assert exits("validate", "--config", written(EARLY)) == Exit.FINE
     shown = capfd.readouterr()
-    assert "gateway.hcl:10:3: warning: not yet available: the dns provider" in shown.err
+    assert "gateway.hcl:10:3: warning: not yet available: the docker provider" in shown.err
     assert "is valid" in shown.out
     assert exits("--config", written(EARLY)) == Exit.FAILED
-    assert "gateway.hcl:10:3: error: not yet available: the dns provider" in capfd.readouterr().err
+    shown = capfd.readouterr()
+    assert "gateway.hcl:10:3: error: not yet available: the docker provider" in shown.err
 
 
 def test_certificates_are_looked_into(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from a3s_gateway.config.middleware import MiddlewareConfig
 from a3s_gateway.config.model import GatewayConfig
-from a3s_gateway.config.provider import DnsConfig, ProvidersConfig
+from a3s_gateway.config.provider import DockerConfig, ProvidersConfig
 from a3s_gateway.config.schema import BlockKind, BlocksKind, NamedKind, PluginKind, Section, schema
 from a3s_gateway.hcl.diagnostics import Diagnostic
 from a3s_gateway.plugin import plugins
@@ -89,6 +89,9 @@ WORKING = [
     "services.load_balancer.tls.server_name",
     "services.load_balancer.tls.cert_file",
     "services.load_balancer.tls.key_file",
+    "providers.dns.nameservers",
+    "providers.dns.refresh_interval_secs",
+    "providers.dns.timeout_secs",
     "providers.file.directory",
     "providers.file.watch",
     "admin.enabled",
@@ -161,7 +164,6 @@ REFUSED = {
         'providers {\n discovery {\n seeds = [{ url = "http://a" }]\n }\n}',
         "the discovery provider",
     ),
-    "providers.dns": ("more", "providers {\n dns {\n }\n}", "the dns provider"),
     "providers.docker": ("more", "providers {\n docker {\n }\n}", "the docker provider"),
     "providers.kubernetes": (
         "more", "providers {\n kubernetes {\n }\n}", "the kubernetes provider",
@@ -252,7 +254,8 @@ def test_what_works_is_not_refused() -> None:
         'access_log {\n path = "x"\n fields = ["status"]\n sample = 0.5\n}\n'
         'routers "api" {\n rule = "Path(`/api`)"\n service = "api@internal"\n}\n'
         'admin {\n token = "t"\n allowed_ips = ["::1"]\n path_prefix = "/a"\n}\n'
-        'providers {\n file {\n watch = true\n directory = "."\n }\n}\n'
+        'providers {\n file {\n watch = true\n directory = "."\n }\n'
+        ' dns {\n nameservers = ["::1"]\n refresh_interval_secs = 5\n timeout_secs = 1\n }\n}\n'
         "shutdown_timeout_secs = 1\nshutdown_delay_secs = 1"
     )
     assert refused("more", more) == []
@@ -270,14 +273,14 @@ def test_what_works_is_not_refused() -> None:
 
 def test_everything_is_told_in_one_run() -> None:
     """Also what is wrong twice."""
-    more = "providers {\n dns {\n }\n docker {\n }\n kubernetes {\n }\n}"
-    assert len(refused("more", more)) == 3
+    more = "providers {\n docker {\n }\n kubernetes {\n }\n}"
+    assert len(refused("more", more)) == 2
 
 
 def test_what_a_program_sets_is_not_ignored_either() -> None:
     """A configuration that was never text has no places, but the same faults."""
-    (fault,) = unavailable(GatewayConfig(providers=ProvidersConfig(dns=DnsConfig())))
-    assert fault.message == "not yet available: the dns provider"
+    (fault,) = unavailable(GatewayConfig(providers=ProvidersConfig(docker=DockerConfig())))
+    assert fault.message == "not yet available: the docker provider"
     assert unavailable(GatewayConfig()) == ()
 
 
