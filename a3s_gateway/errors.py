@@ -166,6 +166,14 @@ FAULTS: Final = {
             "The backend's answer breaks a rule of HTTP; the log says which.",
         ),
         Fault(
+            "UPSTREAM_NO_UPGRADE",
+            502,
+            "Upstream takes no upgrades",
+            "A WebSocket or another upgrade is for a backend of HTTP/2 whose settings do not allow "
+            'extended CONNECT (RFC 8441); `protocol = "http1"` of the load balancer or a server '
+            "by `http` reaches it otherwise.",
+        ),
+        Fault(
             "UPSTREAM_RESET",
             502,
             "Upstream closed the connection",

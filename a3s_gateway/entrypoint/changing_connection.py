@@ -57,6 +57,11 @@ class ChangingConnection(ClientConnection):
         self._go_on_with(Http2Connection(factory, codec.take_unread()))
         return True
 
+    @property
+    def _may_be_of_another_protocol(self) -> bool:
+        """Whether what looks unlike HTTP can be none: who sends that understands no answer."""
+        return self._codec.is_fresh and self.factory.scheme == "http"
+
     def _has_changed_to_http2(self, head: Head) -> bool:
         """Go on with HTTP/2 if a request asks for it as it should; else it is an ordinary one."""
         factory, codec = self.factory, self._codec

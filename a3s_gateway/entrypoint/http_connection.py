@@ -377,7 +377,7 @@ class HttpConnection(ChangingConnection):
         exchange.bytes_out = len(body)
         exchange.first_byte_at = monotonic()
         self._abandon(error.code, status)
-        if not isinstance(error, NotHttpError):  # who sends that would not understand
+        if not isinstance(error, NotHttpError) or not self._may_be_of_another_protocol:
             self.transport.write(self._codec.send_refusal(status, headers, body))
         self._linger()
 

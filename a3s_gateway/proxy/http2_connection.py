@@ -75,6 +75,7 @@ class Http2Connection(Protocol):
         self.taken = 0
         self.is_listed = False
         self._streams: dict[int, UpstreamStream] = {}
+        self._waiting: list[UpstreamStream] = []  # for the backend's settings
         self._timer = timers.timer(self._expired)
         self._has_served = False
         self._has_heard = False
@@ -102,6 +103,13 @@ class Http2Connection(Protocol):
             self._has_heard = self._is_asking = False
             self._timer.set(PING_AFTER)
         self._streams[number] = stream
+
+    def when_greeted(self, stream: UpstreamStream) -> None:
+        """Have a stream ask to switch when it is known what the backend takes."""
+        if self.codec.is_greeted:
+            stream.ask_to_switch()
+        else:
+            self._waiting.append(stream)
 
     def ended(self, number: int) -> None:
         """Hear nothing for it any more, and have room for another."""
@@ -193,8 +201,15 @@ class Http2Connection(Protocol):
                         _tell(stream, event)
         for stream in answered:
             stream.answer()
+        if self._waiting and self.codec.is_greeted and not self._is_closing:
+            self._let_switch()
         if not self.is_listed and self.has_room:
             self._home.has_room(self)  # its settings allow more than before
+
+    def _let_switch(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for stream in waiting:
+            stream.ask_to_switch()
 
     def _go_away(self, event: GoingAway) -> None:
         """Finish what the backend still answers; the rest it has not looked at."""
@@ -235,7 +250,8 @@ class Http2Connection(Protocol):
 
     def _fail_all(self, unanswered: UpstreamError, broken: UpstreamError) -> None:
         streams, self._streams = self._streams, {}
-        for stream in streams.values():
+        waiting, self._waiting = self._waiting, []
+        for stream in (*streams.values(), *waiting):
             error = broken if stream.is_answered else unanswered
             stream.fail(type(error)(error.fault.code, error.detail))
 

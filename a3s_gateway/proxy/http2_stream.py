@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from a3s_gateway.body import Body
 from a3s_gateway.errors import UpstreamConnectError, UpstreamError
-from a3s_gateway.headers import EMPTY_HEADERS, Headers
+from a3s_gateway.headers import EMPTY_HEADERS, Header, Headers
 from a3s_gateway.http import Request, Response
 from a3s_gateway.protocol.codec import RESET_BY_PEER, Informational, Reset, ResponseHead
 from a3s_gateway.protocol.grpc import timeout_of
 from a3s_gateway.protocol.http2 import frames
 from a3s_gateway.protocol.http2.codes import name_of
 from a3s_gateway.protocol.http2.hpack import Field
+from a3s_gateway.protocol.websocket import accept_of
 from a3s_gateway.task import Waiter
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _EXPECT: Final = (b"expect", b"100-continue")
 # RFC 9110 §8.6: say so when these have no body.
 _ANTICIPATES_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _NO_LENGTH: Final = (b"content-length", b"0")
+_KEY: Final = "sec-websocket-key"
 
 
 class UnprocessedError(UpstreamConnectError):
@@ -45,9 +47,9 @@ class UpstreamStream:
     """
 
     __slots__ = (
-        "_body", "_connection", "_deadline", "_idle_timeout", "_is_paused", "_is_uploading",
-        "_kept", "_number", "_request", "_request_timeout", "_response", "_timer", "_upload",
-        "_waiter", "is_answered",
+        "_body", "_connection", "_deadline", "_idle_timeout", "_is_paused", "_is_tunnel",
+        "_is_uploading", "_kept", "_number", "_request", "_request_timeout", "_response",
+        "_target", "_timer", "_upload", "_waiter", "is_answered",
     )  # fmt: skip
 
     def __init__(self, connection: Http2Connection) -> None:
@@ -58,6 +60,8 @@ class UpstreamStream:
         self._number = 0
         self._request: Request | None = None
         self._upload: Body | None = None
+        self._target = ("", "")  # of a request to switch, and its authority
+        self._is_tunnel = False
         self._is_uploading = False
         self._kept: list[bytes] | None = None
         self._waiter: Waiter[Response] | None = None
@@ -84,6 +88,11 @@ class UpstreamStream:
         self._request = request
         self._request_timeout, self._idle_timeout = request_timeout, idle_timeout
         waiter = self._waiter = Waiter()
+        if request.upgrade:
+            self._kept, self._target = [], (target, authority)
+            self._timer.set(request_timeout)
+            connection.when_greeted(self)
+            return waiter
         body = request.body
         is_whole = body.is_complete and body.trailers is EMPTY_HEADERS
         data = body.take() if is_whole else b""
@@ -106,6 +115,37 @@ class UpstreamStream:
             body.pipe(self)
         connection.flush()
         return waiter
+
+    def ask_to_switch(self) -> None:
+        """Send a request whose body is what follows if the backend agrees (RFC 8441)."""
+        connection, request = self._connection, self._request
+        if connection is None or request is None:
+            return  # nobody waits for it any more
+        codec = connection.codec
+        if not codec.takes_connect:
+            self.fail(UpstreamError("UPSTREAM_NO_UPGRADE", "its settings allow no such CONNECT"))
+        elif codec.is_going_away or len(codec.streams) >= codec.max_streams:
+            self.refuse("its settings allow fewer streams than were begun")
+        else:
+            target, authority = self._target
+            self._number = codec.send_request(
+                "CONNECT", target, authority, request.headers.without(_KEY),
+                _extra_fields(request, request.body, is_empty=True), is_last=False,
+                protocol=request.upgrade,
+            )  # fmt: skip
+            connection.began(self._number, self)
+            connection.flush()
+
+    def _switch(self, request: Request, headers: Headers) -> Response:
+        """Become a tunnel; what says so is the 101 of HTTP/1.1, whoever the client is."""
+        self._is_tunnel = self._is_uploading = True
+        key = request.headers.find(_KEY)
+        if key is not None:
+            headers = headers.plus(Header.of("Sec-WebSocket-Accept", accept_of(key)))
+        self._upload = request.body
+        request.body.pipe(self)
+        assert self._body is not None
+        return Response(101, headers, self._body)
 
     def _keep_deadline(self, request: Request) -> None:
         """Wait no longer than a gRPC client, which may be gone without a word."""
@@ -189,9 +229,11 @@ class UpstreamStream:
         self._is_uploading = False
         self._upload = None
         connection.codec.send_end(self._number, trailers)
-        if self._waiter is not None:
+        if self._waiter is not None and not self._is_tunnel:
             self._timer.set(self._request_timeout)
         connection.flush()
+        if self._is_tunnel and self._body is None:
+            self._leave(frames.CANCEL)
 
     def opened(self) -> None:
         """Go on: what waited for the backend is on its way."""
@@ -226,8 +268,12 @@ class UpstreamStream:
         self.is_answered = True
         self._kept = None
         body = self._body = Body(self, head.announced)
-        self._response = Response(head.status, head.headers, body, head.reason)
         self._timer.set(self._idle_timeout)
+        request = self._request
+        if request is not None and request.upgrade and head.status < 300:
+            self._response = self._switch(request, head.headers)
+        else:
+            self._response = Response(head.status, head.headers, body, head.reason)
 
     def answer(self) -> None:
         """Hand the head to whoever waits for it."""
@@ -249,9 +295,15 @@ class UpstreamStream:
                 connection.codec.consumed(self._number, len(data))
 
     def end(self, trailers: Headers) -> None:
-        """Take the end of the response; what is still to come of the request is not wanted."""
+        """
+        Take the end of the response.
+
+        What is still to come of the request is not wanted, unless it is a tunnel: there each
+        side may go on when the other has ended.
+        """
         body, self._body = self._body, None
-        self._leave(frames.CANCEL)
+        if not (self._is_tunnel and self._is_uploading):
+            self._leave(frames.CANCEL)
         if body is not None:
             body.end(trailers)
 

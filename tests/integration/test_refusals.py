@@ -11,6 +11,7 @@ HOST = b"Host: a\r\n"
 START = b"POST / HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = START + b"Transfer-Encoding: chunked\r\n\r\n"
 BODY = b"\r\nhello"
+NO_HTTP = b"INVALID CONNECTION PREFACE\r\n\r\n"
 
 
 @frozen
@@ -293,6 +294,18 @@ class RefusalTests(GatewayTestCase):
         """A request line that is not exactly one is answered with 400, another version with 505."""
         await self.refuse(REQUEST_LINES)
 
+    async def test_another_protocol_gets_no_answer_but_only_at_the_start(self) -> None:
+        """Three words without HTTP in them are none of ours, unless HTTP was spoken before."""
+        await self.gateway()
+        client = await self.client()
+        client.send(NO_HTTP)
+        self.assertEqual((await client.ended(), bytes(client.received)), ("closed", b""))
+        client = await self.client()
+        client.send(GET)
+        self.assertEqual((await client.response()).status, 200)
+        client.send(NO_HTTP)
+        self.assertEqual(await what_it_says(client), expected(Refused(b"")))
+
     async def test_line_ends_that_servers_disagree_on(self) -> None:
         """Only CRLF ends a line, and no line goes on in the next."""
         await self.refuse(LINE_ENDS)
@@ -433,6 +446,13 @@ class RefusalsOverTlsTests(TlsTestCase):
         client.send(b"G@T / HTTP/1.1\r\n\r\n")
         self.assertEqual(await what_it_says(client), expected(Refused(b"")))
         self.assertLess(reactor.seconds() - since, 1.5)
+
+    async def test_within_tls_every_refusal_is_answered(self) -> None:
+        """Who agreed on HTTP/1.1, or on nothing, reads what was wrong."""
+        await self.gateway(entrypoint=self.tls_block())
+        client = await self.tls_client()
+        client.send(NO_HTTP)
+        self.assertEqual(await what_it_says(client), expected(Refused(b"")))
 
 
 class RefusalsOverTlsOnTwistedsTransportsTests(RefusalsOverTlsTests):

@@ -21,6 +21,7 @@ from .stream import Stream
 MAX_STREAMS: Final = 256  # of one connection: they share a window, and what a lost packet holds up
 ASSUMED_STREAMS: Final = 100  # where nothing is known of the peer, as other clients do
 MAX_INFORMATIONAL: Final = 16  # 1xx heads before the final one
+_NOT_REMEMBERED: Final = ("HEAD", "CONNECT")  # their answers mean something else
 _OURS: Final = Settings(max_concurrent_streams=0, max_header_list=64 * 1024)
 _GREETING: Final = frames.PREFACE + frames.settings(
     (
@@ -42,12 +43,13 @@ class Http2Client(Http2Core):
     Attributes:
         max_streams: How many requests may be under way.
         is_going_away: No more may be begun.
+        takes_connect: The peer takes extended CONNECT (RFC 8441).
 
     """
 
     __slots__ = (
         "_interim", "_last_fields", "_last_head", "_last_headers", "_last_sent", "_methods",
-        "_next", "_scheme", "is_going_away", "max_streams",
+        "_next", "_scheme", "is_going_away", "max_streams", "takes_connect",
     )  # fmt: skip
 
     def __init__(self, scheme: str, max_streams: int = ASSUMED_STREAMS) -> None:
@@ -59,6 +61,7 @@ class Http2Client(Http2Core):
         self._interim: dict[int, int] = {}  # 1xx heads of those that have got some
         self.max_streams = max_streams
         self.is_going_away = False
+        self.takes_connect = False
         # Clients and backends repeat themselves: what was derived from the last head of each.
         self._last_headers: Headers | None = None
         self._last_sent: list[Field] = []
@@ -76,6 +79,7 @@ class Http2Client(Http2Core):
         extra: list[Field],
         *,
         is_last: bool,
+        protocol: str = "",
     ) -> int:
         """
         Begin a stream with the head of a request, and return its number.
@@ -87,6 +91,7 @@ class Http2Client(Http2Core):
             headers: The end-to-end fields.
             extra: What goes to this hop beside them.
             is_last: No body follows.
+            protocol: That an extended CONNECT asks for.
 
         """
         number = self._next
@@ -104,6 +109,7 @@ class Http2Client(Http2Core):
             number,
             [
                 (b":method", method.encode("latin-1")),
+                *([(b":protocol", protocol.encode("latin-1"))] if protocol else ()),
                 self._scheme,
                 (b":authority", authority.encode("latin-1")),
                 (b":path", target.encode("latin-1")),
@@ -150,7 +156,7 @@ class Http2Client(Http2Core):
         number = stream.number
         method = self._methods[number]
         last = self._last_head
-        if fields is self._last_fields and last is not None and method != "HEAD":
+        if fields is self._last_fields and last is not None and method not in _NOT_REMEMBERED:
             head: ResponseHead | Informational = ResponseHead(
                 last.status, "", last.headers, last.length, True, last.announced, number  # noqa: FBT003
             )  # fmt: skip
@@ -159,7 +165,7 @@ class Http2Client(Http2Core):
         if isinstance(head, Informational):
             self._receive_interim(head, is_last=is_last)
             return
-        if method != "HEAD":
+        if method not in _NOT_REMEMBERED:
             self._last_fields, self._last_head = fields, head
         stream.has_head = True
         if head.length != CHUNKED:
@@ -195,6 +201,8 @@ class Http2Client(Http2Core):
     def _apply(self, identifier: int, value: int) -> None:
         if identifier == frames.MAX_CONCURRENT_STREAMS:
             self.max_streams = min(value, MAX_STREAMS)
+        elif identifier == frames.ENABLE_CONNECT_PROTOCOL:
+            self.takes_connect = bool(value)
         super()._apply(identifier, value)
 
     def _is_idle(self, number: int) -> bool:

@@ -41,6 +41,8 @@ def parse_response(
         if status == 101:  # §8.6
             raise RemoteProtocolError("the response switches protocols, which HTTP/2 cannot")
         return Informational(status, "", headers, number)
+    if method == "CONNECT" and status < 300:
+        announced = None  # RFC 9110 §8.6: what follows is a tunnel
     has_body = method != "HEAD" and status not in (204, 304)
     length = (CHUNKED if announced is None else announced) if has_body else 0
     return ResponseHead(status, "", headers, length, True, announced, number)  # noqa: FBT003
