@@ -68,7 +68,8 @@ class CircuitBreaker:
         except BaseException:  # the client is gone, or we are at fault: the service is not
             breaker.abandoned(epoch)
             raise
-        if self._is_failure(response.status):
+        fault = response.fault  # to gRPC clients it is told with status 200
+        if self._is_failure(response.status if fault is None else fault.status):
             breaker.failed(epoch, self.now())
         else:
             breaker.succeeded(epoch)

@@ -240,6 +240,12 @@ class WsMuxTests(MuxTestCase):
         assert event.status_code == 403
 
 
+class StockWsMuxTests(WsMuxTests):
+    """The same on Twisted's own transports."""
+
+    stock = True
+
+
 class SlowConsumerTests(MuxTestCase):
     """A client that does not read."""
 

@@ -108,3 +108,15 @@ def test_a_client_that_goes_away_while_it_is_the_probe() -> None:
     assert world.ask().code == "CIRCUIT_OPEN"
     task.cancel()
     assert world.ask().status == 200
+
+
+def test_it_sees_faults_that_grpc_clients_are_told() -> None:
+    """Their status is 200, with what went wrong in `grpc-status`."""
+    world = World(failure_threshold=1)
+
+    def fail(onward: Request) -> Response:
+        return to_response(GatewayError("UPSTREAM_CONNECT"), onward)
+
+    asked = request(method="POST", Content_Type="application/grpc")
+    assert ask(world.breaker, asked, fail).headers.find("grpc-status") == "14"
+    assert ask(world.breaker, request()).code == "CIRCUIT_OPEN"
