@@ -15,7 +15,7 @@ from a3s_gateway.config.middleware import Settings
 from a3s_gateway.config.schema import RejectedError, ScalarKind, key
 from a3s_gateway.errors import GatewayError, to_response
 from a3s_gateway.hcl.nodes import Plain
-from a3s_gateway.headers import TOKEN, Headers
+from a3s_gateway.headers import TOKEN, Header, Headers
 from a3s_gateway.http import Request, Response
 
 _LONGEST: Final = 64  # characters of a key that are kept as they are
@@ -112,25 +112,35 @@ class Told:
     """
     What a client is told: fields of the IETF's draft `ratelimit-headers`, and when to come again.
 
-    `RateLimit-Limit` is the burst, `RateLimit-Reset` the seconds until all of it is there.
+    `RateLimit-Limit` is the burst, `RateLimit-Reset` the seconds until all of it is there, rounded
+    up to whole tokens.
     """
 
     config: LimitConfig
     text: str = ""  # of the refusal, unless it is the usual one
-    _policy: str = field(init=False)
-    _known: dict[tuple[int, int], Headers] = field(factory=dict, init=False)
+    _burst: int = field(init=False)
+    _interval: float = field(init=False)
+    _has_fields: bool = field(init=False)
+    _constant: Headers = field(init=False)
+    _known: dict[int, Headers] = field(factory=dict, init=False)  # by what is left
 
-    @_policy.default
-    def _write_policy(self) -> str:
+    def __attrs_post_init__(self) -> None:
+        self._burst, self._interval = self.config.burst, self.config.interval
+        self._has_fields = self.config.fields
+
+    @_constant.default
+    def _write_policy(self) -> Headers:
         config = self.config
-        return f"{config.rate:g};w={config.period:g};burst={config.burst}"
+        policy = f"{config.rate:g};w={config.period:g};burst={config.burst}"
+        return Headers.of(("RateLimit-Policy", policy), ("RateLimit-Limit", str(config.burst)))
 
     def passed(self, response: Response, ahead: float) -> Response:
         """Say how much is left, to who was let in; `ahead` are seconds until all is there."""
-        if not self.config.fields:
+        if not self._has_fields:
             return response
-        left = self.config.burst - math.ceil(ahead / self.config.interval - 1e-6)
-        headers = response.headers.joined(self._fields(max(left, 0), math.ceil(ahead)))
+        left = self._burst - math.ceil(ahead / self._interval - 1e-6)
+        fields = self._known.get(left)
+        headers = response.headers.joined(fields if fields is not None else self._fields(left))
         return Response(response.status, headers, response.body, response.reason, response.fault)
 
     def refused(self, request: Request, wait: float) -> Response:
@@ -138,20 +148,16 @@ class Told:
         response = to_response(GatewayError("RATE_LIMITED", message=self.text), request)
         again = Headers.of(("Retry-After", str(max(math.ceil(wait - 1e-6), 1))))
         headers = response.headers.joined(again)
-        if self.config.fields:
-            full = wait + self.config.interval * (self.config.burst - 1)
-            headers = headers.joined(self._fields(0, math.ceil(full)))
+        if self._has_fields:
+            headers = headers.joined(self._fields(0))
         return evolve(response, headers=headers)
 
-    def _fields(self, left: int, reset: int) -> Headers:
-        found = self._known.get((left, reset))
-        if found is None:
-            found = Headers.of(
-                ("RateLimit-Policy", self._policy),
-                ("RateLimit-Limit", str(self.config.burst)),
-                ("RateLimit-Remaining", str(left)),
-                ("RateLimit-Reset", str(reset)),
-            )
-            if len(self._known) < _REMEMBERED:
-                self._known[left, reset] = found
+    def _fields(self, left: int) -> Headers:
+        reset = math.ceil((self._burst - left) * self._interval - 1e-6)
+        found = self._constant.plus(
+            Header("ratelimit-remaining", str(left), b"RateLimit-Remaining: %d\r\n" % left),
+            Header("ratelimit-reset", str(reset), b"RateLimit-Reset: %d\r\n" % reset),
+        )
+        if len(self._known) < _REMEMBERED:
+            self._known[left] = found
         return found
