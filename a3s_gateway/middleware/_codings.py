@@ -69,6 +69,12 @@ CODERS: Final[dict[str, Callable[[], Coder]]] = {
 }
 
 
+def encode(coding: str, data: bytes) -> bytes:
+    """Encode a body that is all there."""
+    coder = CODERS[coding]()
+    return coder.feed(data) + coder.finish()
+
+
 @lru_cache(maxsize=256)
 def choose(accepted: str, offered: Sequence[str]) -> str | None:
     """

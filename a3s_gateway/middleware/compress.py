@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -16,11 +17,14 @@ from a3s_gateway.config.schema import Mistake, key, keys
 from a3s_gateway.effects import Effects
 from a3s_gateway.headers import Header, Headers
 from a3s_gateway.http import Handler, Request, Response
-from a3s_gateway.middleware._codings import CODERS, choose
-from a3s_gateway.middleware._slices import SLICE, Encoding, Turns
+from a3s_gateway.middleware._codings import CODERS, choose, encode
+from a3s_gateway.middleware._slices import Encoding, Turns
 from a3s_gateway.plugin import Plugin
 
 EVENTS: Final = "text/event-stream"
+# Bytes of a body that is encoded in one go. A coder has a megabyte of tables: with one for each
+# of 64 bodies at a time, the processor's caches hold none of them, and all takes twice as long.
+WHOLE: Final = 128 * 1024
 _TYPES: Final = (
     "text/*", "application/json", "application/*+json", "application/xml", "application/*+xml",
     "application/javascript", "application/x-javascript", "application/manifest",
@@ -104,7 +108,7 @@ class Compress:
         return evolve(
             response,
             headers=_encoded(headers, coding),
-            body=self._encode(body, coding, is_live=_is_events(response) or body.length is None),
+            body=await self._encode(body, coding, is_live=body.length is None),
         )
 
     def _may_be_encoded(self, response: Response) -> bool:
@@ -133,22 +137,18 @@ class Compress:
     def _is_small(self, body: Body) -> bool:
         return body.length is not None and body.length < self.config.min_size
 
-    def _encode(self, body: Body, coding: str, *, is_live: bool) -> Body:
-        coder = CODERS[coding]()
-        if body.is_complete and (body.length or 0) <= SLICE:
-            encoded = Body.of(coder.feed(body.take()) + coder.finish())
-            encoded.trailers = body.trailers
-            encoded.owns(body.close)
-            return encoded
-        return Encoding(body, coder, self.turns, is_live=is_live).body
+    async def _encode(self, body: Body, coding: str, *, is_live: bool) -> Body:
+        if body.length is None or body.length > WHOLE:
+            return Encoding(body, CODERS[coding](), self.turns, is_live=is_live).body
+        data = await body.read(WHOLE)
+        encoded = Body.of(await self.turns.work(partial(encode, coding), data))
+        encoded.trailers = body.trailers
+        encoded.owns(body.close)
+        return encoded
 
 
 def _kind(response: Response) -> str:
     return (response.headers.find("content-type") or "").partition(";")[0].strip().lower()
-
-
-def _is_events(response: Response) -> bool:
-    return _kind(response) == EVENTS
 
 
 def _matches(pattern: str, kind: str) -> bool:
