@@ -144,6 +144,13 @@ class Request:
         """Whether it may be sent again, though a server may have acted on it."""
         return self.method in _IDEMPOTENT and not self.body.begun
 
+    def with_headers(self, headers: Headers) -> Request:
+        """Derive one with other fields, at a third of what `evolve` takes."""
+        return Request(
+            self.method, self.path, self.query, self.host, self.authority, self.version,
+            self.scheme, headers, self.body, self.client, self.exchange, self.upgrade,
+        )  # fmt: skip
+
 
 @head(eq=False)
 class Response:
@@ -158,6 +165,10 @@ class Response:
     body: Body
     reason: str = ""
     fault: Fault | None = None
+
+    def with_headers(self, headers: Headers) -> Response:
+        """Derive one with other fields, at a third of what `evolve` takes."""
+        return Response(self.status, headers, self.body, self.reason, self.fault)
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from a3s_gateway.body import Body
 from a3s_gateway.config.kinds import FLAG, HEADER_NAME, METHOD, ORIGIN, WORD, duration
 from a3s_gateway.config.middleware import Settings
 from a3s_gateway.config.schema import Mistake, key, keys
 from a3s_gateway.effects import Effects
-from a3s_gateway.errors import GatewayError
+from a3s_gateway.errors import GatewayError, to_response
 from a3s_gateway.headers import Header, Headers
 from a3s_gateway.http import Handler, Request, Response
-from a3s_gateway.middleware._answers import answered, date
+from a3s_gateway.middleware._answers import date
 from a3s_gateway.plugin import Plugin
 from a3s_gateway.router.regex import RegexError, compile_regex
 
@@ -124,14 +124,17 @@ class Cors:
             method = request.headers.find("access-control-request-method")
             if method is not None:
                 return self._preflight(request, origin, method)
-        response = await answered(next, request)
+        try:
+            response = await next(request)
+        except GatewayError as error:  # an answer like others, which the page may want to read
+            response = to_response(error, request)
         said = self._anonymous if origin is None else self._for(origin) or self._anonymous
         headers = response.headers
         for header in headers:
             if header.name in _OURS:
                 headers = headers.without(*_OURS)
                 break
-        return evolve(response, headers=headers.joined(said))
+        return response.with_headers(headers.joined(said))
 
     def _for(self, origin: str) -> Headers | None:
         """Return what an answer says to an origin; None if it may not read it."""

@@ -13,9 +13,9 @@ from a3s_gateway.config.kinds import FLAG, HEADER_NAME, HEADER_VALUE, WORD, choi
 from a3s_gateway.config.middleware import Settings
 from a3s_gateway.config.schema import Mistake, key, keys, mapping
 from a3s_gateway.effects import Effects
+from a3s_gateway.errors import GatewayError, to_response
 from a3s_gateway.headers import Header, Headers
 from a3s_gateway.http import Handler, Request, Response
-from a3s_gateway.middleware._answers import answered
 from a3s_gateway.middleware._templates import Template, check_template
 from a3s_gateway.plugin import Plugin
 
@@ -25,6 +25,7 @@ FRAMING: Final = frozenset(
         "upgrade", "x-request-id",
     }
 )  # fmt: skip
+_HSTS: Final = "strict-transport-security"
 _YEAR: Final = 365 * 86400.0
 _FRAMES: Final = {"deny": "DENY", "same-origin": "SAMEORIGIN"}
 
@@ -124,8 +125,9 @@ class Change:
     set: tuple[Template, ...]
     add: tuple[Template, ...]
     remove: tuple[str, ...]
-    _gone: tuple[str, ...] = field(init=False)
+    _gone: frozenset[str] = field(init=False)
     _all: Headers | None = field(init=False)  # what is put there, if it is always the same
+    _is_any: bool = field(init=False)
 
     @classmethod
     def of(cls, set: Mapping[str, str], add: Mapping[str, str], remove: Iterable[str]) -> Change:
@@ -137,18 +139,21 @@ class Change:
         )
 
     def __attrs_post_init__(self) -> None:
-        self._gone = tuple(name.lower() for name in (*self.remove, *(t.name for t in self.set)))
+        self._gone = frozenset(n.lower() for n in (*self.remove, *(t.name for t in self.set)))
+        self._is_any = bool(self.set or self.add)
         fixed = [template.fixed for template in (*self.set, *self.add)]
         self._all = None if None in fixed else Headers(h for h in fixed if h is not None)
 
     def apply(self, headers: Headers, request: Request) -> Headers:
         """Return the fields as they are to be."""
-        for name in self._gone:
-            if name in headers:
-                headers = headers.without(*self._gone)
-                break
-        if self._all is not None:
-            return headers.joined(self._all) if len(self._all) else headers
+        gone, always = self._gone, self._all
+        if gone:
+            for header in headers:  # a look-up by name would have an index made for it
+                if header.name in gone:
+                    headers = headers.without(*gone)
+                    break
+        if always is not None:
+            return headers.joined(always) if self._is_any else headers
         made = [template.fill(request) for template in (*self.set, *self.add)]
         return headers.plus(*(header for header in made if header is not None))
 
@@ -162,7 +167,6 @@ class ChangeHeaders:
     _onward: Change = field(init=False)
     _back: Change = field(init=False)
     _presets: tuple[Header, ...] = field(init=False)
-    _hsts: Header | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         config = self.config
@@ -174,22 +178,26 @@ class ChangeHeaders:
             config.response_headers, config.response_headers_add, config.response_headers_remove
         )
         self._presets = tuple(_presets(config))
-        self._hsts = _hsts(config)
 
     async def __call__(self, request: Request, next: Handler) -> Response:
         """Answer by `next`."""
         onward = self._onward.apply(request.headers, request)
         if self._host is not None:
             request = evolve(request, authority=self._host.text(request))
-        response = await answered(next, evolve(request, headers=onward))
+        if onward is not request.headers:
+            request = request.with_headers(onward)
+        try:
+            response = await next(request)
+        except GatewayError as error:  # an answer like others
+            response = to_response(error, request)
         headers = self._back.apply(response.headers, request)
-        for preset in self._presets:
-            if preset.name not in headers:
-                headers = headers.plus(preset)
-        hsts = self._hsts
-        if hsts is not None and request.scheme == "https" and hsts.name not in headers:
-            headers = headers.plus(hsts)
-        return response if headers is response.headers else evolve(response, headers=headers)
+        presets = self._presets
+        if presets:
+            said = {header.name for header in headers}
+            is_secure = request.scheme == "https"
+            add = [p for p in presets if p.name not in said and (is_secure or p.name != _HSTS)]
+            headers = headers.plus(*add) if add else headers
+        return response if headers is response.headers else response.with_headers(headers)
 
 
 def _presets(config: HeadersConfig) -> Iterator[Header]:
@@ -201,14 +209,10 @@ def _presets(config: HeadersConfig) -> Iterator[Header]:
     referrer = config.referrer or ("strict-origin-when-cross-origin" if config.security else None)
     if referrer is not None:
         yield Header.of("Referrer-Policy", referrer)
-
-
-def _hsts(config: HeadersConfig) -> Header | None:
     seconds = config.hsts if config.hsts is not None else _YEAR if config.security else None
-    if seconds is None:
-        return None
-    below = "; includeSubDomains" if config.hsts_subdomains else ""
-    return Header.of("Strict-Transport-Security", f"max-age={int(seconds)}{below}")
+    if seconds is not None:
+        below = "; includeSubDomains" if config.hsts_subdomains else ""
+        yield Header.of("Strict-Transport-Security", f"max-age={int(seconds)}{below}")
 
 
 def _build(config: HeadersConfig, _: Effects) -> ChangeHeaders:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from attrs import define, evolve, field, frozen
 
@@ -10,11 +11,13 @@ from a3s_gateway.config.kinds import PATH_PREFIX
 from a3s_gateway.config.middleware import Settings
 from a3s_gateway.config.schema import Mistake, keys
 from a3s_gateway.effects import Effects
+from a3s_gateway.headers import Header
 from a3s_gateway.http import Handler, Request, Response
 from a3s_gateway.middleware._paths import check_path, prefix_of
 from a3s_gateway.plugin import Plugin
 
-PREFIX = "X-Forwarded-Prefix"
+PREFIX: Final = "X-Forwarded-Prefix"
+_NAME: Final = PREFIX.lower()
 
 
 @frozen(kw_only=True)
@@ -43,22 +46,23 @@ class StripPrefix:
     """Forward what follows a prefix; what has none is forwarded as it is."""
 
     config: StripPrefixConfig
-    _prefixes: tuple[str, ...] = field(init=False)  # the longest first
+    _prefixes: tuple[tuple[str, Header], ...] = field(init=False)  # the longest first
 
     @_prefixes.default
-    def _longest_first(self) -> tuple[str, ...]:
-        return tuple(sorted(map(prefix_of, self.config.prefixes), key=len, reverse=True))
+    def _longest_first(self) -> tuple[tuple[str, Header], ...]:
+        longest_first = sorted(map(prefix_of, self.config.prefixes), key=len, reverse=True)
+        return tuple((prefix, Header.of(PREFIX, prefix)) for prefix in longest_first)
 
     async def __call__(self, request: Request, next: Handler) -> Response:
         """Answer by `next`."""
         path, headers = request.path, request.headers
-        for prefix in self._prefixes:
+        if _NAME in headers:  # the client's word, and backends make links of it
+            headers = headers.without(_NAME)
+            request = request.with_headers(headers)
+        for prefix, told in self._prefixes:
             if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
                 path = path[len(prefix) :] or "/"
-                headers = headers.replaced(PREFIX, prefix)
-                return await next(evolve(request, path=path, headers=headers))
-        if PREFIX.lower() in headers:  # the client's word, and backends make links of it
-            request = evolve(request, headers=headers.without(PREFIX.lower()))
+                return await next(evolve(request, path=path, headers=headers.plus(told)))
         return await next(request)
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
+import pytest
+
 from a3s_gateway.body import NO_BODY
-from a3s_gateway.headers import EMPTY_HEADERS
-from a3s_gateway.http import Exchange, Request
+from a3s_gateway.headers import EMPTY_HEADERS, Headers
+from a3s_gateway.http import Exchange, Request, Response
 
 
 def exchange() -> Exchange:
@@ -40,3 +45,12 @@ def test_what_is_added_while_closing_is_closed_too() -> None:
 def test_the_target_is_path_and_query() -> None:
     """An empty query is not the same as none."""
     assert [request(query).target for query in (None, "", "b=c")] == ["/a", "/a?", "/a?b=c"]
+
+
+@pytest.mark.parametrize("head", [Request, Response])
+def test_other_fields_change_nothing_else(head: Any) -> None:
+    """Whoever adds an attribute is told if it gets lost on the way."""
+    names = [each.name for each in attrs.fields(head)]
+    values = {name: object() for name in names}
+    derived = head(**values).with_headers(fields := Headers())
+    assert {name: getattr(derived, name) for name in names} == {**values, "headers": fields}
