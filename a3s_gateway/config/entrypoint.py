@@ -128,10 +128,13 @@ class Http2Config(Section):
         "Of a request's body, what may wait for its reader.",
         default=128 * _KIB,
     )
-    connection_window: int = key(
+    connection_window: int | None = key(
         size(65535),
-        "The same of all requests of a connection together.",
-        default=2048 * _KIB,
+        "The same of all requests of a connection together: so much memory one client can claim. "
+        "None: `max_concurrent_streams` times `stream_window`. With less, uploads whose readers "
+        "stand still can stop others of their connection.",
+        default=None,
+        example='"2MiB"',
     )
     max_resets_per_second: int = key(
         integer(1),

@@ -126,8 +126,13 @@ class Http2Connection(ClientConnection):
 
     def forget(self) -> None:
         """Judge the next request afresh: whom the factory trusts has changed, or its limits."""
+        factory = self.factory
         self.introduction.forget()
-        self.codec.retune(self.factory.limits)
+        self.codec.retune(factory.limits, factory.http2 or self.codec.local)
+        if factory.http2 is None:
+            self.drain()
+        elif self._phase is not Phase.CLOSING:
+            self.flush()
 
     def _end(self, code: str, status: int) -> None:
         """Close after our last words."""

@@ -148,10 +148,12 @@ def _http2(entrypoint: EntrypointConfig) -> Settings | None:
     config = entrypoint.http2
     if not config.enabled:
         return None
+    streams, window = config.max_concurrent_streams, config.stream_window
+    of_connection = config.connection_window or max(streams * window, frames.DEFAULT_WINDOW)
     return Settings(
-        config.max_concurrent_streams,
-        min(config.stream_window, frames.LARGEST_WINDOW),
-        min(config.connection_window, frames.LARGEST_WINDOW),
+        streams,
+        min(window, frames.LARGEST_WINDOW),
+        min(of_connection, frames.LARGEST_WINDOW),
         entrypoint.limits.max_head_bytes,
         config.max_resets_per_second,
         config.max_control_frames_per_second,

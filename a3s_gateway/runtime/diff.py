@@ -55,8 +55,12 @@ def speaks_otherwise(old: EntrypointConfig, new: EntrypointConfig) -> bool:
 
 
 def judges_otherwise(old: EntrypointConfig, new: EntrypointConfig) -> bool:
-    """Tell whether what a connection remembers of its last request holds no longer."""
-    return old.trusted_proxies != new.trusted_proxies or old.limits != new.limits
+    """Tell whether what a connection remembers of its last request, or was told, holds no more."""
+    return (
+        old.trusted_proxies != new.trusted_proxies
+        or old.limits != new.limits
+        or old.http2 != new.http2
+    )
 
 
 def _place(entrypoint: EntrypointConfig) -> tuple[str, bool, str]:

@@ -321,6 +321,35 @@ class Http2Tests(Http2TestCase):
         peer.send(OK)
         assert (await client.answer())[0] == 1
 
+    async def test_open_connections_take_over_new_limits(self) -> None:
+        """They are told at once; a listener that speaks it no more lets them go."""
+        backend = await self.backend(OK)
+        gateway = await self.gateway(backend.url)
+        client = await self.http2()
+        client.ask(1)
+        await client.answer()
+        text = f"""
+            entrypoints "web" {{ address = "127.0.0.1:0"
+              http2 {{ %s }} }}
+            routers "all" {{ rule = "PathPrefix(`/`)"
+              service = "backend" }}
+            services "backend" {{ load_balancer {{ servers {{ url = "{backend.url}" }} }} }}
+            access_log {{ enabled = false }}
+            admin {{ enabled = false }}
+        """
+        changed = text % "max_concurrent_streams = 7\n stream_window = 70000"
+        await gateway.reload(GatewayConfig.from_text(changed))
+        flags = frames.ACK
+        while flags & frames.ACK:
+            _, flags, _, payload = await client.until(frames.SETTINGS)
+        values = dict(frames.SETTING.iter_unpack(payload))
+        assert values[frames.MAX_CONCURRENT_STREAMS] == 7
+        assert values[frames.INITIAL_WINDOW_SIZE] == 70_000
+        client.ask(3)
+        assert (await client.answer())[2] == b"ok"
+        await gateway.reload(GatewayConfig.from_text(text % "enabled = false"))
+        assert await client.error() == (frames.NO_ERROR, "")
+
     async def test_nothing_is_left_for_the_garbage_collector(self) -> None:
         """Neither by streams that end nor by those that are reset, nor by their connection."""
         backend = await self.backend(OK)

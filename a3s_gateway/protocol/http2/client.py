@@ -15,14 +15,19 @@ from .receiver import ConnectionFaultError
 from .request_head import parse_trailers
 from .response_head import parse_response
 from .sender import fields_of
-from .settings import Settings
+from .settings import DEFAULT_SETTINGS, Settings
 from .stream import Stream
 
 MAX_STREAMS: Final = 256  # of one connection: they share a window, and what a lost packet holds up
 ASSUMED_STREAMS: Final = 100  # where nothing is known of the peer, as other clients do
 MAX_INFORMATIONAL: Final = 16  # 1xx heads before the final one
 _NOT_REMEMBERED: Final = ("HEAD", "CONNECT")  # their answers mean something else
-_OURS: Final = Settings(max_concurrent_streams=0, max_header_list=64 * 1024)
+_OURS: Final = Settings(
+    max_concurrent_streams=0,
+    # Clients share the connection: one that stands still must not stop the others.
+    connection_window=MAX_STREAMS * DEFAULT_SETTINGS.stream_window,
+    max_header_list=64 * 1024,
+)
 _GREETING: Final = frames.PREFACE + frames.settings(
     (
         (frames.ENABLE_PUSH, 0),

@@ -183,6 +183,7 @@ class Http2Core(Receiver):
                     frames.FRAME_SIZE_ERROR, "SETTINGS acknowledged with values"
                 )
             self._spend_control()
+            self._settings_are_known()
             return
         if len(payload) % 6:
             raise ConnectionFaultError(frames.FRAME_SIZE_ERROR, "SETTINGS is cut short")

@@ -56,17 +56,17 @@ class Decoder:
     """
     Blocks in, fields out.
 
-    Args:
-        max_list_size: Bytes of fields in a block, each with `ENTRY_OVERHEAD`.
+    Attributes:
+        max_list_size: Bytes of fields in a block, each with `ENTRY_OVERHEAD`, that may be.
 
     """
 
     __slots__ = (
-        "_entries", "_limit", "_max_list_size", "_memo", "_must_shrink", "_size", "_table_size",
+        "_entries", "_limit", "_memo", "_must_shrink", "_size", "_table_size", "max_list_size",
     )  # fmt: skip
 
     def __init__(self, max_list_size: int) -> None:
-        self._max_list_size = max_list_size
+        self.max_list_size = max_list_size
         # By index, so that nothing is added when one is looked up; the newest is at 62.
         self._entries: list[Field | None] = [None, *STATIC_TABLE]
         self._size = 0
@@ -124,7 +124,7 @@ class Decoder:
                 field, position = self._literal(block, byte, position)
             fields.append(field)
             size += len(field[0]) + len(field[1])
-        if size + ENTRY_OVERHEAD * len(fields) > self._max_list_size:
+        if size + ENTRY_OVERHEAD * len(fields) > self.max_list_size:
             raise HeaderListTooLargeError
         if memo is self._memo and end <= _MEMO_BLOCK:  # nothing has changed the table meanwhile
             if len(memo) >= _MEMO:

@@ -38,9 +38,9 @@ class Receiver(Sender):
     """
 
     __slots__ = (
-        "_block", "_block_flags", "_block_frames", "_block_size", "_block_stream", "_control",
-        "_decoder", "_events", "_gaps", "_now", "_receive_window", "_resets", "_unconsumed",
-        "_was_reset", "last_stream",
+        "_announced_windows", "_block", "_block_flags", "_block_frames", "_block_size",
+        "_block_stream", "_control", "_decoder", "_events", "_gaps", "_now", "_receive_window",
+        "_resets", "_stream_window", "_unconsumed", "_was_reset", "last_stream",
     )  # fmt: skip
 
     def __init__(self, local: Settings) -> None:
@@ -51,6 +51,8 @@ class Receiver(Sender):
         self._decoder = Decoder(local.max_header_list)
         self._receive_window = local.connection_window
         self._unconsumed = 0
+        self._stream_window = local.stream_window
+        self._announced_windows = [local.stream_window]  # of SETTINGS not acknowledged yet
         self._block: list[bytes] = []  # of a field block that goes on
         self._block_stream = 0
         self._block_flags = 0
@@ -60,6 +62,27 @@ class Receiver(Sender):
         self._gaps: list[range] = []
         self._control = Allowance(local.max_control_frames_per_second)
         self._resets = Allowance(local.max_resets_per_second)
+
+    # -- what we allow
+
+    def become(self, local: Settings) -> None:
+        """Allow the peer other than before; it has been sent SETTINGS that say so."""
+        before, self.local = self.local, local
+        self._decoder.max_list_size = local.max_header_list
+        self._control = Allowance(local.max_control_frames_per_second)
+        self._resets = Allowance(local.max_resets_per_second)
+        self._announced_windows.append(local.stream_window)
+        self._grant(local.connection_window - before.connection_window)
+
+    def _settings_are_known(self) -> None:
+        """Take note that the peer goes by the SETTINGS that it was sent (RFC 9113 §6.9.2)."""
+        if not self._announced_windows:
+            return
+        window = self._announced_windows.pop(0)
+        change, self._stream_window = window - self._stream_window, window
+        for stream in self.streams.values():
+            stream.receive_window += change
+            self.consumed(stream.number, 0)  # what it lacks now: it may be waiting for it
 
     # -- field blocks
 
@@ -205,7 +228,7 @@ class Receiver(Sender):
         self._grant(size)
         if not stream.is_receiving:
             return
-        window = self.local.stream_window
+        window = self._stream_window
         free = window - stream.receive_window - stream.unconsumed
         if free * 2 >= window:
             stream.receive_window += free
@@ -213,7 +236,8 @@ class Receiver(Sender):
 
     def _grant(self, size: int) -> None:
         self._unconsumed += size
-        if self._unconsumed * 4 >= self.local.connection_window:
+        unconsumed, left = self._unconsumed, self._receive_window
+        if unconsumed > 0 and unconsumed * 4 >= min(self.local.connection_window, left * 4):
             self._receive_window += self._unconsumed
             self._out.append(frames.window_update(0, self._unconsumed))
             self._unconsumed = 0

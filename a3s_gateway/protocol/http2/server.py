@@ -52,10 +52,13 @@ class Http2Server(Http2Core):
         if more > 0:
             self._out.append(frames.window_update(0, more))
 
-    def retune(self, limits: Limits) -> None:
-        """Judge heads by other limits from the next one on."""
+    def retune(self, limits: Limits, local: Settings) -> None:
+        """Judge heads by other limits from the next one on, and tell the client what it may do."""
         self._limits = limits
         self._heads = {}
+        if local != self.local:
+            self._out.append(frames.settings(announced(local)))
+            self.become(local)
 
     def upgrade(self, head: Head, settings: bytes) -> Head:
         """
@@ -163,7 +166,7 @@ class Http2Server(Http2Core):
         return head
 
     def _open(self, number: int) -> Stream:
-        stream = Stream(number, self._peer_initial_window, self.local.stream_window)
+        stream = Stream(number, self._peer_initial_window, self._stream_window)
         self.streams[number] = stream
         return stream
 

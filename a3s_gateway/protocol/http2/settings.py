@@ -27,7 +27,8 @@ class Settings:
     Attributes:
         max_concurrent_streams: That the peer may have open.
         stream_window: Bytes of a body that may be on their way to whoever reads it.
-        connection_window: The same, of all bodies together.
+        connection_window: The same, of all bodies together; that of all streams, or those that
+            nobody reads stop the others.
         max_header_list: Of a head, as HPACK counts.
         max_resets_per_second: Streams that end before their time, by whoever's reset.
         max_control_frames_per_second: Frames that carry nothing, beyond what answers cause.
@@ -36,7 +37,7 @@ class Settings:
 
     max_concurrent_streams: int = 128
     stream_window: int = 128 * 1024
-    connection_window: int = 2 * 1024 * 1024
+    connection_window: int = 16 * 1024 * 1024
     max_header_list: int = 32 * 1024
     max_resets_per_second: int = 50
     max_control_frames_per_second: int = 200

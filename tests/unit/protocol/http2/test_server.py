@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from a3s_gateway.headers import Headers
 from a3s_gateway.protocol.codec import Closed, Data, End, Head, Http2Event, Refused, Reset
+from a3s_gateway.protocol.http1.request_head import DEFAULT_LIMITS
 from a3s_gateway.protocol.http2 import frames
 from a3s_gateway.protocol.http2.hpack import Encoder, Field
 from a3s_gateway.protocol.http2.server import Http2Server
@@ -165,3 +166,53 @@ def test_trailers_end_a_request() -> None:
     event = told(head(ends=False), late)[-1]
     assert isinstance(event, End)
     assert [h.name for h in event.trailers] == ["x-t"]
+
+
+def test_uploads_that_nobody_reads_stop_no_others() -> None:
+    """With the default windows, each stream may be full and the next one still has room."""
+    local = Settings()
+    server = Http2Server(local)
+    server.receive_data(HELLO, 0.0)
+    numbers = range(1, 2 * local.max_concurrent_streams, 2)
+    heads = b"".join(head(ends=False, stream=number) for number in numbers)
+    server.receive_data(heads, 0.0)
+    for number in numbers[:-1]:
+        for _ in range(local.stream_window // 16384):
+            server.receive_data(data(bytes(16384), stream=number), 0.0)
+    server.take_output()
+    for _ in range(100):
+        (event,) = server.receive_data(data(bytes(16384), stream=numbers[-1]), 0.0)
+        assert isinstance(event, Data)
+        server.consumed(numbers[-1])
+
+
+@pytest.mark.parametrize("window", [16 * 1024, 64 * 1024, 512 * 1024])
+def test_other_windows_hold_once_the_client_knows_of_them(window: int) -> None:
+    """What has been sent by the old ones is no fault, and nothing waits for ever."""
+    server = Http2Server(Settings(max_concurrent_streams=1))
+    server.receive_data(HELLO + frames.SETTINGS_ACK + head(ends=False), 0.0)
+    granted = 128 * 1024
+    server.take_output()
+    server.retune(DEFAULT_LIMITS, Settings(stream_window=window, connection_window=window))
+    assert frames.settings([(4, window)])[9:] in server.take_output()
+    for _ in range(granted // 16384):
+        (event,) = server.receive_data(data(bytes(16384)), 0.0)
+        assert isinstance(event, Data)
+    server.consumed(1)
+    granted += window - 128 * 1024 + increments(server.take_output())
+    server.receive_data(frames.SETTINGS_ACK, 0.0)
+    granted += increments(server.take_output())
+    assert granted - 128 * 1024 == window
+    (event,) = server.receive_data(head(stream=3), 0.0)
+    assert isinstance(event, Head)
+
+
+def increments(wire: bytes) -> int:
+    """Add up what is granted to stream 1."""
+    total = 0
+    while wire:
+        high, low, kind, _, number = frames.HEADER.unpack_from(wire)
+        if kind == frames.WINDOW_UPDATE and number == 1:
+            total += frames.NUMBER.unpack_from(wire, 9)[0]
+        wire = wire[9 + (high << 8 | low) :]
+    return total
