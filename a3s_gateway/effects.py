@@ -5,10 +5,45 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from time import monotonic, time
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from attrs import frozen
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+
+from .body import NO_BODY, Body
+from .headers import Headers
+from .http import Response
+
+T = TypeVar("T")
+
+
+class Client(Protocol):
+    """A server that is asked by the gateway itself, over connections that are kept."""
+
+    def ask(
+        self, method: str, headers: Headers, body: Body = NO_BODY, request_id: str = ""
+    ) -> Awaitable[Response]:
+        """
+        Return the head of the answer, its body to follow; redirects are answers like others.
+
+        Raises:
+            UpstreamError: There is none, or not in time.
+
+        """
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+MakeClient = Callable[[str, float], Client]
+
+
+class InThread(Protocol):
+    """Runs a function that takes long where it holds up nobody."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """Return what `work` returns, or raise what it raises."""
 
 
 class RedisUnavailableError(Exception):
@@ -26,6 +61,14 @@ class Redis(Protocol):
 
 
 Resolve = Callable[[str], Awaitable[list[str]]]
+
+
+def _no_client(url: str, patience: float) -> Client:  # noqa: ARG001 - a stand-in
+    raise ValueError("there are no clients here")
+
+
+def _no_thread(work: Callable[[], T]) -> Awaitable[T]:  # noqa: ARG001 - a stand-in
+    raise ValueError("there are no threads here")
 
 
 def _nowhere(url: str) -> Redis:  # noqa: ARG001 - a stand-in
@@ -50,12 +93,17 @@ class Effects:
         wall: Seconds since 1970, for what is told to others.
         resolve: Finds the addresses of a name, in the order to try them in; they are kept and
             shared with all who ask. Raises `OSError` if there are none.
+        client: Makes one that asks the server of a URL (with path and query), and waits so many
+            seconds for it.
+        in_thread: Runs what takes long.
 
     """
 
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
+    client: MakeClient = _no_client
+    in_thread: InThread = _no_thread
     redis: Callable[[str], Redis] = _nowhere
     name: str = ""
     wall: Callable[[], float] = time
@@ -65,6 +113,7 @@ class Effects:
     def on(
         cls,
         reactor: Any,
+        client: MakeClient = _no_client,
         redis: Callable[[str], Redis] = _nowhere,
         resolve: Resolve = _unknown,
     ) -> Effects:
@@ -73,4 +122,8 @@ class Effects:
         def sleep(seconds: float) -> Awaitable[None]:
             return cast(Awaitable[None], deferLater(reactor, seconds))
 
-        return cls(monotonic, sleep, random.random, redis, resolve=resolve)
+        def in_thread(work: Callable[[], T]) -> Awaitable[T]:
+            running = deferToThreadPool(reactor, reactor.getThreadPool(), work)
+            return cast(Awaitable[T], running)
+
+        return cls(monotonic, sleep, random.random, client, in_thread, redis, resolve=resolve)

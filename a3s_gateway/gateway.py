@@ -38,7 +38,6 @@ from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.fragments import Reading
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.reading_service import read_apart
-from a3s_gateway.effects import Effects
 from a3s_gateway.entrypoint.entrypoints_service import BindError, Entrypoints
 from a3s_gateway.entrypoint.listener import Listener
 from a3s_gateway.entrypoint.tls import tls_of
@@ -46,6 +45,7 @@ from a3s_gateway.observability.facts import Certificates, Facts
 from a3s_gateway.observability.metrics import Metrics
 from a3s_gateway.observability.observing_service import Observing, cannot_open
 from a3s_gateway.provider.file_service import FileProvider
+from a3s_gateway.proxy.client import effects_on
 from a3s_gateway.proxy.internal import mux_on
 from a3s_gateway.proxy.names import obey
 from a3s_gateway.proxy.origins import Origins
@@ -63,7 +63,6 @@ from a3s_gateway.service.health_service import HealthChecks
 from a3s_gateway.transport.addresses import shown
 from a3s_gateway.transport.endpoints import HAS_EPOLL
 from a3s_gateway.transport.names import Names
-from a3s_gateway.transport.redis import redis_on
 
 __all__ = ["BindError", "Gateway", "Health", "State", "Status", "settle_memory"]
 
@@ -107,7 +106,7 @@ class Gateway(MultiService):
         self._health = HealthChecks(reactor)
         self._entrypoints = Entrypoints(reactor, stock_transports)
         self._names = Names(reactor)
-        self._effects = Effects.on(reactor, redis_on(reactor), self._names.resolve)
+        self._effects = effects_on(Origins.on(self._names, stock=self._stock))
         self._api = Api(self, lambda: self._effects.sleep(0), monotonic, self.reload)
         self._admin = AdminService(reactor, self._api)
         self._reloader = Reloader(self._read, self._change)

@@ -71,6 +71,11 @@ _KINDS: Final = {
 }
 
 
+def folded(name: str) -> str:
+    """Return a name (lower case) as those see it who take `_` for `-`: CGI, WSGI and their like."""
+    return name.replace("_", "-")
+
+
 class Header:
     """
     One validated field line.

@@ -14,7 +14,7 @@ from a3s_gateway.headers import Headers
 if TYPE_CHECKING:
     from attrs import frozen as head
 
-    from a3s_gateway.errors import Fault
+    from a3s_gateway.faults import Fault
 else:
     # Frozen for the type checker, plain at run time: a really frozen instance costs
     # 0.1 us per field, and two of these heads are built per request.
@@ -46,7 +46,8 @@ class Exchange:
     `inform` sends the client an interim response (1xx). `step` is the middleware that has
     the request since `step_at`, None once it has passed them all. `key_name` is what the
     configuration calls the key that the client has shown, `claims` what its token says; both are
-    verified. `avoid` are URLs of servers that others are to be tried before.
+    verified, and `user` is who it is for the log. `avoid` are URLs of servers that others are
+    to be tried before.
     """
 
     # Defaults stand on the class: an exchange stores what it is told, and that is little.
@@ -66,6 +67,7 @@ class Exchange:
     step_at: float = 0.0
     key_name: str = ""
     claims: Mapping[str, Any] = MappingProxyType({})
+    user: str = ""
     avoid: tuple[str, ...] = ()
 
     def __init__(

@@ -24,6 +24,7 @@ LAYERS = (  # from the bottom; a module imports from its own layer or from one b
         "plugin",
         "plugin_files",
         "errors",
+        "faults",
         "task",
     },
     {"config", "router", "transport"},

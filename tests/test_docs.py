@@ -25,7 +25,7 @@ from a3s_gateway.body import NO_BODY
 from a3s_gateway.cli import main
 from a3s_gateway.config.model import GatewayConfig
 from a3s_gateway.config.schema import schema
-from a3s_gateway.errors import FAULTS
+from a3s_gateway.faults import FAULTS
 from a3s_gateway.headers import EMPTY_HEADERS
 from a3s_gateway.http import Exchange, Request
 from a3s_gateway.plugin import plugins

@@ -34,6 +34,7 @@ ACCESS_LOG_FIELDS = (
     "service",
     "attempts",
     "code",
+    "user",
     "tls",
 )
 

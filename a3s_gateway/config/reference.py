@@ -120,7 +120,8 @@ def _walk(chapter: Chapter) -> Iterator[Chapter]:
             inner = Chapter((*chapter.path, key.name), key.kind.section)
             yield from _walk(inner)
         if isinstance(key.kind, PluginKind):
-            yield from _types(inner, key.kind)
+            for each in _types(inner, key.kind):
+                yield from _walk(each)
 
 
 def _types(chapter: Chapter, kind: PluginKind[Any]) -> list[Chapter]:

@@ -9,7 +9,7 @@ from typing import Protocol as Interface
 from attrs import define
 from twisted.internet.interfaces import IAddress, IProtocol
 
-from a3s_gateway.errors import FAULTS
+from a3s_gateway.faults import FAULTS
 from a3s_gateway.http import Exchange, Request, Response
 
 from .client_certificate import certificate_fields

@@ -11,7 +11,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from a3s_gateway.errors import FAULTS, GatewayError
+from a3s_gateway.errors import GatewayError
+from a3s_gateway.faults import FAULTS
 from a3s_gateway.protocol.proxy_protocol import Place
 from a3s_gateway.proxy.tcp import ServerEnd, Tunnel, TunnelEnd
 from a3s_gateway.task import Task

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 from twisted.internet.interfaces import IAddress, IProtocol
 
-from a3s_gateway.errors import FAULTS
+from a3s_gateway.faults import FAULTS
 from a3s_gateway.http import Exchange
 from a3s_gateway.router.tcp import Caller
 

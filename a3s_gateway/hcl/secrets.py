@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 # Names of keys whose values are hidden even where the text could not be decoded, as after a
 # syntax error. A test holds this list against the keys that the model marks as secret.
-SECRET_NAMES = frozenset({"keys", "password", "redis_url", "secret", "token", "value"})
+SECRET_NAMES = frozenset(
+    {"key", "keys", "password", "redis_url", "secret", "token", "users", "value"}
+)
 
 _VALUE = r'"(?:[^"\\]|\\.)*"?|\[[^\]]*\]?|\w+\([^)]*\)?|[^\s,{}]+'
 _SECRET_KEY = re.compile(

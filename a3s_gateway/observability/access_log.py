@@ -54,6 +54,7 @@ FIELDS: Final = {
     "service": "{quoted[exchange.service]}",
     "attempts": "{exchange.attempts}",
     "code": "{quoted[exchange.code]}",
+    "user": "{quoted[exchange.user]}",
     "tls": '{"true" if request.scheme == "https" else "false"}',
 }
 _PROTOCOLS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2.0"}
@@ -210,7 +211,7 @@ def _apache(day: time.struct_time) -> str:
 
 @define(eq=False)
 class _ApacheLine:
-    """Renders Apache's `%h - - %t "%r" %>s %b`, and for `combined` referer and user agent."""
+    """Renders Apache's `%h - %u %t "%r" %>s %b`, and for `combined` referer and user agent."""
 
     has_agent: bool
     _date: _Date = field(factory=lambda: _Date(_apache), init=False)
@@ -221,13 +222,14 @@ class _ApacheLine:
         """See `Line`."""
         client = exchange.client or exchange.peer or "-"
         what = agent = referer = "-"
+        user = _UNSAFE_BARE.sub(_escape, exchange.user or "-")
         if request is not None:
             what = f"{request.method} {request.target} {_PROTOCOLS[request.version]}"
             if self.has_agent:
                 referer = _UNSAFE.sub(_escape, request.headers.find("referer") or "-")
                 agent = _UNSAFE.sub(_escape, request.headers.find("user-agent") or "-")
         line = (
-            f"{_UNSAFE_BARE.sub(_escape, client)} - - [{self._date.of(int(now))}]"
+            f"{_UNSAFE_BARE.sub(_escape, client)} - {user} [{self._date.of(int(now))}]"
             f' "{_UNSAFE.sub(_escape, what)}" {exchange.status:03d} {exchange.bytes_out or "-"}'
         )
         return f'{line} "{referer}" "{agent}"' if self.has_agent else line

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from attrs import frozen
 
-from a3s_gateway.errors import FAULTS
+from a3s_gateway.faults import FAULTS
 from a3s_gateway.observability.counters import Histogram, RouteCounters
 from a3s_gateway.observability.facts import Circuit, Facts
 from a3s_gateway.service.backend import Backend

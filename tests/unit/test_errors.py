@@ -7,7 +7,8 @@ import pytest
 
 from a3s_gateway import errors
 from a3s_gateway.body import NO_BODY
-from a3s_gateway.errors import FAULTS, GatewayError, RemoteProtocolError, refusal, to_response
+from a3s_gateway.errors import GatewayError, RemoteProtocolError, refusal, to_response
+from a3s_gateway.faults import FAULTS
 from a3s_gateway.headers import Headers
 from a3s_gateway.http import Exchange, Request
 

@@ -20,11 +20,13 @@ middlewares "jwt" {
 middlewares "key" {
   type = "api-key"
   keys = ["planted-api-key-keys-1", "planted-api-key-keys-2"]
+  clients = [{ name = "acme", key = "planted-api-key-clients-key" }]
 }
 middlewares "basic" {
   type     = "basic-auth"
   username = "operator"
   password = "planted-basic-auth-password"
+  users = ["planted-basic-auth-users:$2y$10$uKtmE7aaBzjGsvfv6E3MXe5ju.EnXYxyrfjd9T8Ab97a1hwS2nJtW"]
 }
 middlewares "limit" {
   type      = "rate-limit-redis"
@@ -105,6 +107,6 @@ def test_a_mask_says_that_something_is_set() -> None:
         authorization="Bearer planted-admin-token",
     )
     text = answer.body.decode()
-    assert text.count('"********"') == 10
+    assert text.count('"********"') == 12
     assert '"X-Team": "checkout"' in text
     assert '"username": "operator"' in text

@@ -84,7 +84,7 @@ def test_a_json_line_has_every_field_in_order() -> None:
         '"response_bytes":345,"duration_ms":2.500,"backend":"http://127.0.0.1:8001",'
         '"router":"api","entrypoint":"web","user_agent":"curl/8.5","request_id":"req-1",'
         '"trace_id":null,"protocol":"HTTP/1.1","request_bytes":12,"first_byte_ms":1.500,'
-        '"service":"users","attempts":1,"code":null,"tls":true}'
+        '"service":"users","attempts":1,"code":null,"user":null,"tls":true}'
     )
 
 
@@ -101,7 +101,8 @@ def test_what_is_not_known_is_null() -> None:
     )
     line = json.loads(render(JSON, request(headers=Headers(), scheme="http"), facts))
     nulls = {name for name, value in line.items() if value is None}
-    assert nulls == {"backend", "router", "user_agent", "trace_id", "first_byte_ms", "service"}
+    unknown = {"backend", "router", "user_agent", "trace_id", "first_byte_ms", "service", "user"}
+    assert nulls == unknown
     assert (line["status"], line["code"], line["tls"]) == (404, "NO_ROUTE", False)
 
 
@@ -138,6 +139,12 @@ def test_apache_formats_are_apaches() -> None:
     line = '203.0.113.9 - - [07/Mar/2026:08:09:10 +0000] "GET /v1/users?page=2 HTTP/1.1" 200 345'
     assert render(COMMON, request(), exchange()) == line
     assert render(COMBINED, request(), exchange()) == f'{line} "https://example.com/" "curl/8.5"'
+
+
+def test_who_the_client_has_proved_to_be() -> None:
+    """Apache has a column for it, in which a space must not be one."""
+    assert json.loads(render(JSON, request(), exchange(user="alice")))["user"] == "alice"
+    assert render(COMMON, request(), exchange(user="a b")).startswith("203.0.113.9 - a\\x20b [07/")
 
 
 def test_apache_formats_have_a_dash_for_what_is_not_there() -> None:

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from a3s_gateway.errors import FAULTS
+from a3s_gateway.faults import FAULTS
 from a3s_gateway.http import Exchange
 from a3s_gateway.observability import metrics as module
 from a3s_gateway.observability.counters import BOUNDS, Invocations, Ledger, RouteCounters
