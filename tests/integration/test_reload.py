@@ -408,7 +408,7 @@ class FailureTests(ReloadTestCase):
     async def test_what_is_not_available(self) -> None:
         """It is refused as at the start."""
         backend = await self.start()
-        await self.fails(backend, "not yet available", more="providers { dns { } }")
+        await self.fails(backend, "not yet available", more="providers { docker { } }")
 
     async def test_an_access_log_that_cannot_be_opened(self) -> None:
         """The one that is written goes on."""
@@ -418,7 +418,7 @@ class FailureTests(ReloadTestCase):
     async def test_a_success_afterwards_clears_the_error(self) -> None:
         """`state` tells of the last reload."""
         backend = await self.start()
-        await self.fails(backend, "not yet available", more="providers { dns { } }")
+        await self.fails(backend, "not yet available", more="providers { docker { } }")
         await self.reload(backend.url)
         self.assertEqual(self.gateways[-1].state().last_error, "")
         self.assertTrue(self.gateways[-1].facts().reloads.is_last_successful)
@@ -447,9 +447,9 @@ class TellingTests(ReloadTestCase):
         """It is the user's, not ours."""
         await self.begin("http://127.0.0.1:1")
         with capturedLogs() as events, self.assertRaises(ConfigError):
-            await self.reload("http://127.0.0.1:1", more="providers { dns { } }")
+            await self.reload("http://127.0.0.1:1", more="providers { docker { } }")
         (event,) = events
-        self.assertIn("not yet available: the dns provider", formatEvent(event))
+        self.assertIn("not yet available: the docker provider", formatEvent(event))
         self.assertIn("<text>:", formatEvent(event))
         self.assertNotIn("log_failure", event)
 
