@@ -9,13 +9,14 @@ from pathlib import Path
 
 from twisted.internet.endpoints import TCP4ServerEndpoint
 
+from a3s_gateway.protocol.http2 import frames
+from tests.integration.test_http2 import HEAD, POST, Http2TestCase
 from tests.support import (
     GET,
     OK,
     OPENING,
     SWITCHED,
     Backend,
-    GatewayTestCase,
     Peer,
     eventually,
     gather,
@@ -76,13 +77,21 @@ class VariousBackend(Backend):
         return peer
 
 
-class LeakTests(GatewayTestCase):
+def events() -> list[tuple[bytes, bytes]]:
+    return [*HEAD[:2], (b":path", b"/events"), HEAD[3]]
+
+
+def upload() -> list[tuple[bytes, bytes]]:
+    return [POST[0], HEAD[1], (b":path", b"/up"), HEAD[3], (b"content-length", b"1000000")]
+
+
+class LeakTests(Http2TestCase):
     """Descriptors and gauges are what they were before."""
 
     timeout = 240  # type: ignore[assignment]
 
     async def test_nothing_is_left_of_ten_thousand_connections(self) -> None:
-        """HTTP/1.1, uploads, streams and WebSockets; ended by either side, in order or not."""
+        """HTTP/1.1, HTTP/2, uploads, streams, WebSockets; ended by either side or by resets."""
         self.server = VariousBackend()
         port = await self.listen(self.server)
         gateway = await self.gateway(f"http://127.0.0.1:{port}")
@@ -115,6 +124,9 @@ class LeakTests(GatewayTestCase):
             lambda: self.tunnel_that_ends(b"reset"),
             self.gone_within_an_upgrade,
             self.silent,
+            *(lambda end=end: self.streams(end) for end in (Peer.close, Peer.reset)),  # type: ignore[misc]
+            self.streams_that_are_reset,
+            self.silent_http2,
         ]
 
     async def answered(self) -> None:
@@ -174,6 +186,32 @@ class LeakTests(GatewayTestCase):
 
     async def silent(self) -> None:
         (await self.client()).close()
+
+    async def streams(self, end: Callable[[Peer], None]) -> None:
+        """One request is answered, one streams, one uploads, one has no answer yet."""
+        client = await self.http2()
+        client.ask(1)
+        client.ask(3, events())
+        while (await client.until(frames.DATA))[3] != b"x":
+            pass
+        client.ask(5, upload(), ends=False)
+        client.data(5, b"begun")
+        end(client.peer)
+
+    async def streams_that_are_reset(self) -> None:
+        client = await self.http2()
+        client.ask(1, events())
+        await client.until(frames.DATA)
+        client.ask(3, upload(), ends=False)
+        client.peer.send(frames.rst_stream(1, 8), frames.rst_stream(3, 8))
+        client.ask(5)
+        await client.until(frames.DATA)
+        client.peer.close()
+
+    async def silent_http2(self) -> None:
+        client = await self.http2()
+        await client.until(frames.SETTINGS)
+        client.peer.close()
 
     # -- what there is
 
