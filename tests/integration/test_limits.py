@@ -58,6 +58,24 @@ class RateLimitTests(ChainTestCase):
         lines = await self.logged()
         assert [line["code"] for line in lines] == [None, None, "RATE_LIMITED"]
 
+    async def test_by_the_name_of_the_key(self) -> None:
+        """However many addresses and keys somebody has."""
+        more = """
+            middlewares "keys" { type = "api-key"
+              clients = [{ name = "acme", key = "a1" }, { name = "acme", key = "a2" },
+                         { name = "globex", key = "g1" }] }
+            middlewares "it" { type = "rate-limit"
+              rate = 0.01
+              burst = 1
+              source = "api-key" }
+        """
+        await self.gateway(rule='PathPrefix(`/`)"\n middlewares = ["keys", "it"] # "', more=more)
+        statuses = []
+        for key in (b"a1", b"a2", b"g1", b"wrong"):
+            head = b"GET / HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % key
+            statuses.append((await self.exchange(head)).status)
+        assert statuses == [200, 429, 200, 401]
+
     async def test_a_reload_keeps_what_was_counted(self) -> None:
         """Unless the block is another: then its buckets are full."""
         gateway = await self.through('type = "rate-limit"\n rate = 0.01\n burst = 1')
