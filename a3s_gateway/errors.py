@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -120,9 +121,14 @@ def _grpc_answer(fault: Fault, text: str) -> Response:
 
 def _answer(fault: Fault, text: str, request_id: str) -> Response:
     body = json.dumps({"error": text, "code": fault.code, "request_id": request_id}).encode()
-    headers = Headers.of(_JSON_TYPE, ("X-Gateway-Error", fault.code))
     reason = "" if fault.status in _STANDARD else fault.text
-    return Response(fault.status, headers, Body.of(body), reason, fault)
+    return Response(fault.status, _headers_of(fault), Body.of(body), reason, fault)
+
+
+@cache
+def _headers_of(fault: Fault) -> Headers:
+    """Make them once: refusals may come by the thousand, and the faults are those of a table."""
+    return Headers.of(_JSON_TYPE, ("X-Gateway-Error", fault.code))
 
 
 _PAGE: Final = """\

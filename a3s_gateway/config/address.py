@@ -18,6 +18,7 @@ DNS_PORT = 53
 _UNIX_PATH_LIMIT = 107  # bytes; sun_path of Linux, without the closing zero
 _SOCKET_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,255}")  # systemd's, but for the blank
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "h2c": 80, "https": 443, "wss": 443}
+TLS_SCHEMES = ("https", "wss", "tls")
 SCHEMES = ("http", "https", "h2c", "tcp", "tls", "udp", "ws", "wss", "unix")
 
 _WANTED = (

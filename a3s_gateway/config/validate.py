@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from a3s_gateway.config.address import Address, ServerUrl
+from a3s_gateway.config.address import TLS_SCHEMES, Address, ServerUrl
 from a3s_gateway.config.admin import AdminConfig
 from a3s_gateway.config.balancing import LoadBalancerConfig
 from a3s_gateway.config.cycles import cycles
@@ -380,3 +380,7 @@ def _load_balancer(balancer: LoadBalancerConfig) -> Iterator[Diagnostic]:
             'trust their authority instead: ca_file = "..."',
             severity="warning",
         )
+    schemes = {server.url.scheme for server in balancer.servers}
+    if tls and balancer.servers and schemes.isdisjoint(TLS_SCHEMES):
+        hint = "give them URLs by https, wss or tls, or leave this block out"
+        yield Diagnostic(tls.span, "none of the servers is spoken to by TLS", hint, "warning")

@@ -1,7 +1,7 @@
 """
 What a codec says and hears: one vocabulary for every version of HTTP.
 
-A codec turns received bytes into events (`receive_data`, `receive_eof`) and messages to
+A codec turns received bytes into events (`receive_data`; a client's `receive_eof`) and messages to
 be sent into bytes (`send_…`, which return what to write). A peer's fault is raised as
 `RemoteProtocolError`, ours as `LocalProtocolError`. Nothing above it knows the version.
 """

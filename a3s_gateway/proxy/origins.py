@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
-from a3s_gateway.config.address import ServerUrl
+from a3s_gateway.config.address import TLS_SCHEMES, ServerUrl
 from a3s_gateway.config.balancing import HealthCheckConfig, LoadBalancerConfig, PoolConfig
 from a3s_gateway.transport.endpoints import client_endpoint, unix_client_endpoint
 from a3s_gateway.transport.names import Names
@@ -28,8 +28,6 @@ from .tcp import TcpOrigin
 from .tls import EITHER, HTTP1, HTTP2, ClientContexts
 from .udp import UdpOrigin
 from .waiting import WaitingRoom
-
-_TLS: Final = ("https", "wss", "tls")
 
 
 @define(eq=False)
@@ -167,7 +165,11 @@ class Origins:
         timeout = service.connect_timeout
         if url.scheme == "unix":
             return unix_client_endpoint(self.reactor, url.path, timeout=timeout, stock=self.stock)
-        tls = self._contexts.tls_to(url.host, service.tls, alpn) if url.scheme in _TLS else None
+        tls = (
+            self._contexts.tls_to(url.host, service.tls, alpn)
+            if url.scheme in TLS_SCHEMES
+            else None
+        )
         return client_endpoint(
             self.reactor,
             url.host,

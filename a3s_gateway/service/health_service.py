@@ -21,6 +21,7 @@ from a3s_gateway.transport.timers import Timer, Timers, timers_for
 
 JITTER: Final = 0.1  # share of an interval, either way: gateways do not probe in step
 FIRST_WITHIN: Final = 1.0  # seconds, or the interval if that is shorter
+FIRST_PER_SECOND: Final = 500  # probes; where more begin at once, they are spread over longer
 
 _log = Logger()
 
@@ -88,10 +89,9 @@ class Checker:
     def _limit(self) -> Timer:
         return self._health.timers.timer(self._late)
 
-    def start(self) -> None:
-        """Probe soon; not all servers at once."""
-        first = min(self.plan.check.interval, FIRST_WITHIN)
-        self._pause.set(first * self._health.random())
+    def start(self, within: float) -> None:
+        """Probe soon, at some time in the next seconds: not all servers at once."""
+        self._pause.set(min(self.plan.check.interval, within) * self._health.random())
 
     def stop(self) -> None:
         """Drop a probe that is under way."""
@@ -209,8 +209,9 @@ class HealthChecks(Service):
         before, self._checkers = self._checkers, change.checkers
         for checker, outliers in change.kept:
             checker.outliers = outliers
+        within = max(FIRST_WITHIN, len(change.begun) / FIRST_PER_SECOND)
         for checker in change.begun:
-            checker.start()
+            checker.start(within)
         for backend, checker in before.items():
             current = self._checkers.get(backend)
             if current is not checker:

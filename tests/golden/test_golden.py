@@ -19,7 +19,8 @@ from a3s_gateway.config.model import GatewayConfig
 
 HERE = Path(__file__).parent
 FAULTS = sorted((HERE / "faults").glob("*.hcl"))
-MODELS = sorted((HERE / "models").glob("*.hcl"))
+EXAMPLE = HERE.parents[1] / "examples" / "middlewares.hcl"  # it has every kind of middleware
+MODELS = [EXAMPLE, *sorted((HERE / "models").glob("*.hcl"))]
 ENVIRONMENT = {
     "BROKEN_RULE": "Hots(`b.example.com`)",
     "DOMAIN": "api.example.com",
@@ -54,7 +55,10 @@ def test_a_good_file_means_what_it_says(file: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(file.parent)
     config = GatewayConfig.from_file(file.name, ENVIRONMENT)
     assert config.warnings == ()
-    check(file.with_suffix(".json"), json.dumps(dump(config), indent=2) + "\n")
+    check(
+        (HERE / "models" / file.name).with_suffix(".json"),
+        json.dumps(dump(config), indent=2) + "\n",
+    )
 
 
 def test_there_is_a_golden_file_for_every_kind_of_fault() -> None:

@@ -7,6 +7,7 @@ import gc
 import json
 import shutil
 import socket
+import ssl
 import weakref
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from unittest import SkipTest
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
+from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutput
 from twisted.logger import capturedLogs, formatEvent
 
@@ -336,6 +338,38 @@ class ListenerTests(ReloadTestCase):
         self.assertEqual(await self.text_from(await self.client()), b"ok")
         client.close()
         await client.ended()
+
+    async def test_tls_sessions_are_resumed_over_a_reload(self) -> None:
+        """A client that comes back need not prove anything anew, with old and new certificates."""
+        authority = make_ca()
+        backend = await self.backend(OK)
+        pairs = [issue(authority, ["a.test"]) for _ in range(2)]
+        tls = [f'tls {{ cert_file = "{cert}"\n key_file = "{key}" }}' for cert, key in pairs]
+        await self.begin(backend.url, web=tls[0])
+        session, is_resumed = await self.visit(authority, None)
+        self.assertFalse(is_resumed)
+        for block in (tls[0], tls[0], tls[1]):
+            await self.reload(backend.url, web=block)
+            session, is_resumed = await self.visit(authority, session)
+            self.assertTrue(is_resumed)
+
+    async def visit(self, authority: Authority, session: Any) -> tuple[Any, bool]:
+        """Ask as a client of its own; tell its session, and whether it was the former one."""
+        number = self.gateways[-1].addresses()["web"].port
+        context = self.context = getattr(self, "context", None) or ssl.create_default_context(
+            cafile=authority.cert_path
+        )
+
+        def ask() -> tuple[Any, bool]:
+            with socket.create_connection(("127.0.0.1", number), 10) as plain:
+                wrapped = context.wrap_socket(plain, server_hostname="a.test", session=session)
+                with wrapped as sock:
+                    sock.sendall(GET)
+                    assert sock.recv(100).startswith(b"HTTP/1.1 200")
+                    return sock.session, bool(sock.session_reused)
+
+        told: tuple[Any, bool] = await deferToThread(ask)
+        return told
 
     async def tls_client(self, authority: Authority, name: str) -> Peer:
         """Connect by TLS to a server that must be `name`."""

@@ -109,19 +109,6 @@ class Http1Server:
             self._buffer = data
         return []
 
-    def receive_eof(self) -> None:
-        """
-        Take note that nothing more comes.
-
-        Raises:
-            RemoteProtocolError: A request is cut short.
-
-        """
-        cut = not self.is_idle and self._receiving != _DONE
-        self._receiving = _CLOSED
-        if cut:
-            raise RemoteProtocolError("the connection ended within a request")
-
     def next_cycle(self) -> list[ServerEvent]:
         """
         Begin the next request, once this one and its response are complete.

@@ -191,3 +191,28 @@ def test_a_route_to_the_admin_api_that_asks_is_fine(address: str, more: str, rou
     """By a token, by address, by a middleware; and loopback is as open as the default."""
     config = GatewayConfig.from_text(to_the_api(address, more, router), environ={})
     assert [each for each in config.warnings if "admin API" in each.message] == []
+
+
+@pytest.mark.parametrize(
+    ("urls", "is_used"),
+    [
+        (["http://a", "unix:/run/a"], False),
+        (["http://a", "https://b"], True),
+        (["wss://b"], True),
+        (["tls://b:1"], True),
+        (["b:1"], False),
+    ],
+)
+def test_tls_that_no_server_is_spoken_to_by_is_worth_a_warning(
+    urls: list[str],
+    is_used: bool,  # noqa: FBT001
+) -> None:
+    """It looks as if traffic were protected that is not."""
+    servers = "\n".join(f'servers {{ url = "{url}" }}' for url in urls)
+    text = 'services "s" { load_balancer {\n tls { ca_file = "/dev/null" }\n' + servers + "\n} }"
+    told = [
+        each
+        for each in GatewayConfig.from_text(text, environ={}).warnings
+        if "by TLS" in each.message
+    ]
+    assert [(each.span.line, each.severity) for each in told] == [(2, "warning")] * (not is_used)

@@ -96,6 +96,19 @@ def test_probes_begin_soon_and_repeat_at_the_interval() -> None:
     assert 10 <= third - second <= 10 + LATE + 0.05
 
 
+def test_where_thousands_begin_their_first_probes_are_spread() -> None:
+    """They do not hold up traffic all at once; the interval is still the longest pause."""
+    for count, begin in ((3000, 3.0), (20_000, 5.0)):
+        world = World()
+        world.backends = tuple(Backend(f"http://10.0.0.1:{each + 1}") for each in range(count))
+        world.probes = tuple(FakeProbe(world.clock) for _ in world.backends)
+        world.put_in_force([world.outliers()])
+        world.run(begin - 0.1)
+        assert world.probes[-1].looks == []
+        world.run(0.4)
+        assert len(world.probes[-1].looks) == 1
+
+
 @pytest.mark.parametrize(("chance", "gap"), [(0.0, 9.0), (0.999, 11.0)])
 def test_intervals_are_spread_by_a_tenth(chance: float, gap: float) -> None:
     """A hundred gateways that were started together do not probe together for ever."""

@@ -268,20 +268,6 @@ def test_a_head_byte_by_byte_costs_no_square() -> None:
     assert serve(single_bytes(wire))[1] == ""
 
 
-def test_the_end_of_the_connection() -> None:
-    """Between requests it is no fault; within one it is."""
-    server = Http1Server()
-    server.receive_eof()
-    for wire in (b"GET", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe"):
-        server = Http1Server()
-        server.receive_data(wire)
-        with pytest.raises(RemoteProtocolError):
-            server.receive_eof()
-    server = Http1Server()
-    server.receive_data(REQUESTS[0])
-    server.receive_eof()
-
-
 def test_when_pipelined_bytes_are_enough() -> None:
     """Only bytes of further requests count, not those of a body."""
     server = Http1Server(SMALL)
