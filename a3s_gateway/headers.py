@@ -125,12 +125,16 @@ class Headers:
     `Request.authority`, in `Body.length` and in the codec.
     """
 
-    __slots__ = ("_first", "_items", "_wire")
+    __slots__ = ("_first", "_items", "_joined", "_wire", "_without")
 
     def __init__(self, items: Iterable[Header] = ()) -> None:
         self._items = tuple(items)
         self._wire: bytes | None = None
         self._first: dict[str, str] | None = None  # the first value of each name
+        # What was derived last, and how: a head that comes again (they are remembered) gives the
+        # same objects again, whose bytes are joined already.
+        self._without: tuple[tuple[str, ...], Headers] | None = None
+        self._joined: tuple[Headers, Headers] | None = None
 
     @classmethod
     def of(cls, *pairs: tuple[str, str]) -> Self:
@@ -176,7 +180,12 @@ class Headers:
 
     def without(self, *names: str) -> Headers:
         """Leave out every line of these names (lower case)."""
-        return Headers(header for header in self._items if header.name not in names)
+        last = self._without
+        if last is not None and last[0] == names:
+            return last[1]
+        headers = Headers([header for header in self._items if header.name not in names])
+        self._without = (names, headers)
+        return headers
 
     def plus(self, *headers: Header) -> Headers:
         """Append lines."""
@@ -184,8 +193,12 @@ class Headers:
 
     def joined(self, others: Headers) -> Headers:
         """Append another head's lines; their bytes are joined already."""
+        last = self._joined
+        if last is not None and last[0] is others:
+            return last[1]
         headers = Headers(self._items + others._items)
         headers._wire = self.wire + others.wire
+        self._joined = (others, headers)
         return headers
 
     def replaced(self, name: str, value: str) -> Headers:

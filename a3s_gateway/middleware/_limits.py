@@ -8,7 +8,7 @@ from hashlib import sha256
 from ipaddress import IPv6Address
 from typing import Final
 
-from attrs import Factory, define, evolve, field, frozen
+from attrs import Factory, define, field, frozen
 
 from a3s_gateway.config.kinds import FLAG, TEXT, duration, integer, number
 from a3s_gateway.config.middleware import Settings
@@ -150,7 +150,7 @@ class Told:
         headers = response.headers.joined(again)
         if self._has_fields:
             headers = headers.joined(self._fields(0))
-        return evolve(response, headers=headers)
+        return response.with_headers(headers)
 
     def _fields(self, left: int) -> Headers:
         reset = math.ceil((self._burst - left) * self._interval - 1e-6)

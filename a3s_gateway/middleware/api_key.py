@@ -116,7 +116,8 @@ class ApiKey:
         exchange.key_name = exchange.user = name
         if self.config.forward:
             return await next(request)
-        return await next(evolve(request, headers=request.headers.without(self._field), query=rest))
+        onward = request.with_headers(request.headers.without(self._field))
+        return await next(onward if rest == request.query else evolve(onward, query=rest))
 
 
 def _digest(text: str) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from a3s_gateway.config.kinds import FLAG, WORD
 from a3s_gateway.config.middleware import Settings
@@ -118,7 +118,7 @@ class BasicAuth:
         request.exchange.user = user
         if self.config.forward:
             return await next(request)
-        return await next(evolve(request, headers=request.headers.without("authorization")))
+        return await next(request.with_headers(request.headers.without("authorization")))
 
     def _refuse(self, request: Request, message: str = "") -> Response:
         return refuse(request, "INVALID_CREDENTIALS", self._challenge, message=message)

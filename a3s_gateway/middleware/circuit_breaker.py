@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from a3s_gateway.config.kinds import STATUSES, duration, integer
 from a3s_gateway.config.middleware import Settings
@@ -92,7 +92,7 @@ class CircuitBreaker:
         response = to_response(GatewayError("CIRCUIT_OPEN"), request)
         wait = max(math.ceil(breaker.wait(self.now())), 1)
         headers = response.headers.plus(Header.of("Retry-After", str(wait)))
-        return evolve(response, headers=headers)
+        return response.with_headers(headers)
 
 
 def build(config: CircuitBreakerConfig, effects: Effects) -> CircuitBreaker:

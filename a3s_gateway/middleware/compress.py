@@ -104,7 +104,7 @@ class Compress:
         coding = choose(accepted, self._offered) if accepted else None
         body = response.body
         if coding is None or request.method == "HEAD" or self._is_small(body):
-            return evolve(response, headers=headers)
+            return response.with_headers(headers)
         return evolve(
             response,
             headers=_encoded(headers, coding),

@@ -91,7 +91,7 @@ class ForwardAuth:
         answer.body.close()
         kept = (each for each in request.headers if folded(each.name) not in self._listed)
         said = (each for each in answer.headers if folded(each.name) in self._listed)
-        return await next(evolve(request, headers=Headers((*kept, *said))))
+        return await next(request.with_headers(Headers((*kept, *said))))
 
     async def _ask(self, request: Request, body: Body | None) -> Response:
         method = "GET" if body is None else request.method

@@ -12,7 +12,7 @@ from time import time
 from typing import Any, Final
 from urllib.parse import quote
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from a3s_gateway.config.address import HTTP_URL, ServerUrl
 from a3s_gateway.config.kinds import FLAG, HEADER_NAME, TEXT, WORD, choice, duration
@@ -197,7 +197,7 @@ class Jwt:
         exchange = request.exchange
         exchange.claims, exchange.user = token.claims, token.subject
         kept = [each for each in request.headers if folded(each.name) not in self._removed]
-        return await next(evolve(request, headers=Headers((*kept, *token.fields))))
+        return await next(request.with_headers(Headers((*kept, *token.fields))))
 
     def _ask(self, request: Request, message: str) -> Response:
         challenge = ("WWW-Authenticate", 'Bearer realm="a3s-gateway"')  # RFC 6750 §3.1

@@ -128,22 +128,31 @@ class Invocations:
     Attributes:
         count: How many there were; a request that is tried again counts again.
         refused: How many it answered itself.
-        duration: From when it got a request to when it passed it on, or answered it itself.
+        noted: Seconds, each from when it got a request to when it passed it on or answered it.
 
     """
 
     count: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
-    duration: Histogram = field(factory=Histogram, init=False)
+    noted: list[float] = field(factory=list, init=False)  # times that `duration` has not yet
+    _duration: Histogram = field(factory=Histogram, init=False)
 
-    def passed_on(self, seconds: float) -> None:
-        """Count a request that goes on to the next step."""
-        self.duration.observe(seconds)
+    @property
+    def duration(self) -> Histogram:
+        """The distribution of all times so far."""
+        self.settle()
+        return self._duration
+
+    def settle(self) -> None:
+        """Observe what was noted: many at once cost half of each alone."""
+        noted, self.noted = self.noted, []
+        for seconds in noted:
+            self._duration.observe(seconds)
 
     def answered(self, seconds: float) -> None:
         """Count a request that went no further."""
         self.refused += 1
-        self.duration.observe(seconds)
+        self.noted.append(seconds)
 
 
 # Why a datagram goes no further; docs/udp.md explains each.

@@ -84,7 +84,7 @@ class Tracer:
             return request, None  # `b3: 0` goes on as it is
         context = self._ours(caller)
         headers = injected(request.headers, incoming, context)
-        onward = evolve(request, headers=headers)
+        onward = request.with_headers(headers)
         if not context.is_sampled:
             return onward, None
         return onward, OpenSpan(context, incoming.tracestate, self.now())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import evolve
-
 from a3s_gateway.headers import Header
 from a3s_gateway.http import Response
 
@@ -24,4 +22,4 @@ def unbuffered(response: Response) -> Response:
     kind = headers.find("content-type")
     if kind is None or not kind.lower().startswith(EVENTS) or "x-accel-buffering" in headers:
         return response
-    return evolve(response, headers=headers.plus(_UNBUFFERED))
+    return response.with_headers(headers.plus(_UNBUFFERED))
