@@ -17,6 +17,7 @@ local headers = {
 local fixed = {
   a = { "GET", "/api3/items" },
   tls = { "GET", "/api3/items" },
+  hs = { "GET", "/api3/items" },
   b = { "GET", "/api3/64k" },
   ["1m"] = { "GET", "/api3/1m" },
   c = { "POST", "/api3/upload", string.rep('{"name":"value"},', 256):sub(1, 4096) },
@@ -48,6 +49,9 @@ local function varying_request()
 end
 
 function init(args)
+  if args[1] == "hs" then
+    headers["Connection"] = "close" -- so that each request needs a handshake; wrk may resume its sessions
+  end
   request = args[1] == "av" and varying_request() or fixed_request(fixed[args[1]])
 end
 

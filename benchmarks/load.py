@@ -50,6 +50,7 @@ SCENARIOS = (
     Scenario("c", "POST 4 KB", "/api3/upload", b"x" * 4096, 12),
     Scenario("1m", "1 MB GET", "/api3/1m", b"", 1024 * 1024),
     Scenario("tls", "1 KB GET, TLS", "/api3/items", b"", 1024, tls=True),
+    Scenario("hs", "1 KB GET, TLS, one per connection", "/api3/items", b"", 1024, tls=True),
     Scenario("h2", "1 KB GET, HTTP/2, TLS", "/api3/items", b"", 1024, tls=True, http2=True),
 )
 
