@@ -7,7 +7,7 @@ answered from memory, so a change of the table forgets it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Final
 
 from a3s_gateway.headers import SECRET_NAME
@@ -25,6 +25,7 @@ _STATIC: Final = len(STATIC_TABLE)
 _MAX_INTEGER: Final = 2**31  # more than any block, and any table, that we take
 _MEMO: Final = 16  # blocks that a decoder remembers ...
 _MEMO_BLOCK: Final = 256  # ... of so many bytes at the most
+_BLOCKS: Final = 16  # that an encoder remembers
 _SEEN: Final = 128  # fields that an encoder waits for to come again; as many fit in its table
 
 
@@ -223,7 +224,7 @@ class Encoder:
     """
 
     __slots__ = (
-        "_inserted", "_known", "_numbers", "_pending", "_seen", "_size", "_table_size",
+        "_blocks", "_inserted", "_known", "_numbers", "_pending", "_seen", "_size", "_table_size",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -233,6 +234,7 @@ class Encoder:
         self._inserted = 0
         self._numbers: dict[Field, int] = {}  # the table, oldest first: by number of insertion
         self._known: dict[Field, bytes] = {}  # how fields of both tables stand in a block now
+        self._blocks: dict[Hashable, bytes] = {}  # those that were indexes and nothing else
         self._seen: set[int] = set()  # hashes of fields; that two have one does no harm
 
     def allow(self, table_size: int) -> None:
@@ -246,14 +248,35 @@ class Encoder:
         self._table_size = size
         self._evict(size)
 
-    def encode(self, fields: Iterable[Field]) -> bytes:
-        """Return the block that says `fields`; names are in lower case."""
+    def known(self, key: Hashable) -> bytes | None:
+        """Return the block that was encoded with this key, if it would be the same again."""
+        return None if self._pending else self._blocks.get(key)
+
+    def encode(self, fields: Iterable[Field], key: Hashable = None) -> bytes:
+        """
+        Return the block that says `fields`.
+
+        Args:
+            fields: With their names in lower case.
+            key: Stands for all of them; see `known`.
+
+        """
+        if self._pending:
+            key = None
         parts = [_prefixed(size, 0x20, 0x1F) for size in self._pending] if self._pending else []
         self._pending = []
         for field in fields:
             part = self._known.get(field)
-            parts.append(self._represent(field) if part is None else part)
-        return b"".join(parts)
+            if part is None:
+                key = None
+                part = self._represent(field)
+            parts.append(part)
+        block = b"".join(parts)
+        if key is not None:
+            if len(self._blocks) >= _BLOCKS:
+                self._blocks.clear()
+            self._blocks[key] = block
+        return block
 
     def _represent(self, field: Field) -> bytes:
         """Return a part of a block, and remember it when it would be the same in the next one."""
@@ -286,6 +309,7 @@ class Encoder:
     def _insert(self, field: Field, size: int) -> None:
         self._evict(self._table_size - size)
         self._known = {}  # every index has changed
+        self._blocks = {}
         self._inserted += 1
         self._numbers[field] = self._inserted
         self._size += size
@@ -295,7 +319,13 @@ class Encoder:
             field = next(iter(self._numbers))
             del self._numbers[field]
             self._known.pop(field, None)
+            self._blocks = {}
             self._size -= len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """Return the part of a block that says a field, and leaves the table as it is."""
+    return (_forms.get(name) or _learn(name)).not_indexed + _raw(value)
 
 
 class _Form:

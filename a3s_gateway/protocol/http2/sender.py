@@ -69,12 +69,16 @@ class Sender:
 
     def send_fields(self, number: int, fields: Iterable[Field], *, is_last: bool) -> None:
         """Send a head; `is_last` when nothing follows it."""
+        stream = self._awaiting_head(number)
+        if stream is not None:
+            self._send_block(stream, self._encoder.encode(fields), is_last=is_last)
+
+    def _awaiting_head(self, number: int) -> Stream | None:
+        """Return the stream, if it is there: only what is sent may be encoded."""
         stream = self.streams.get(number)
-        if stream is None:
-            return
-        if not stream.is_sending or stream.held:
+        if stream is not None and (not stream.is_sending or stream.held):
             raise LocalProtocolError(f"a head on stream {number}, after its body")
-        self._send_block(stream, fields, is_last=is_last)
+        return stream
 
     def send_data(self, number: int, data: bytes, *, is_last: bool = False) -> bool:
         """
@@ -125,7 +129,8 @@ class Sender:
         if not stream.is_sending or stream.ends:
             raise LocalProtocolError(f"trailers on stream {number}, which has ended")
         if not stream.held:
-            self._send_block(stream, fields_of(trailers), is_last=True)
+            block = self._encoder.encode(fields_of(trailers))
+            self._send_block(stream, block, is_last=True)
             return True
         stream.ends = True
         stream.trailers = trailers
@@ -172,8 +177,7 @@ class Sender:
 
     # -- how
 
-    def _send_block(self, stream: Stream, fields: Iterable[Field], *, is_last: bool) -> None:
-        block = self._encoder.encode(fields)
+    def _send_block(self, stream: Stream, block: bytes, *, is_last: bool) -> None:
         self._out.append(frames.headers(stream.number, block, self._largest_frame, is_last=is_last))
         self._earn()
         if is_last:
@@ -237,7 +241,8 @@ class Sender:
             if trailers is None:
                 self._send_frame(stream, b"", is_last=True)
             else:
-                self._send_block(stream, fields_of(trailers), is_last=True)
+                block = self._encoder.encode(fields_of(trailers))
+                self._send_block(stream, block, is_last=True)
 
     def _end_sending(self, stream: Stream) -> None:
         stream.is_sending = False

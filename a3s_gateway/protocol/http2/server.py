@@ -11,7 +11,7 @@ from a3s_gateway.protocol.http1.request_head import DEFAULT_LIMITS, Limits
 
 from . import frames
 from .core import Http2Core
-from .hpack import Field
+from .hpack import Field, literal
 from .receiver import ConnectionFaultError
 from .request_head import MalformedError, parse_request, parse_trailers
 from .sender import fields_of
@@ -217,13 +217,20 @@ class Http2Server(Http2Core):
             is_last: No body follows.
 
         """
-        fields = fields_of(headers)
-        fields.insert(0, _STATUSES[status])
-        if length is not None:
-            fields.append((b"content-length", b"%d" % length))
+        stream = self._awaiting_head(number)
+        if stream is None:
+            return
+        key = status, length, headers.wire  # backends repeat themselves
+        block = self._encoder.known(key)
+        if block is None:
+            fields = fields_of(headers)
+            fields.insert(0, _STATUSES[status])
+            if length is not None:
+                fields.append((b"content-length", b"%d" % length))
+            block = self._encoder.encode(fields, key)
         if request_id:
-            fields.append((b"x-request-id", request_id.encode("ascii")))
-        self.send_fields(number, fields, is_last=is_last)
+            block += literal(b"x-request-id", request_id.encode("ascii"))
+        self._send_block(stream, block, is_last=is_last)
 
     def announce_end(self) -> None:
         """Say that no more streams are welcome; those on their way are still served (§6.8)."""

@@ -15,6 +15,7 @@ from a3s_gateway.protocol.http2.hpack import (
     HeaderListTooLargeError,
     HpackError,
     NeverIndexed,
+    literal,
 )
 
 GET = [
@@ -323,3 +324,32 @@ def test_the_authority_is_no_credential() -> None:
     for _ in range(2):
         encoder.encode([(b":authority", b"example.com")])
     assert encoder.encode([(b":authority", b"example.com")]) == b"\xbe"
+
+
+def test_a_block_of_indexes_is_known_until_the_table_changes() -> None:
+    """What is remembered says the same as what would be encoded anew."""
+    encoder, decoder = Encoder(), hpack.Decoder()
+    fields = [(b":status", b"200"), (b"server", b"nginx")]
+    for _ in range(4):  # seen, inserted, found, and remembered
+        assert encoder.known("key") is None
+        decoder.decode(encoder.encode(fields, "key"))
+    block = encoder.known("key")
+    assert block is not None
+    assert decoder.decode(block, raw=True) == fields
+    for _ in range(2):
+        decoder.decode(encoder.encode([(b"date", b"today")]))
+    assert encoder.known("key") is None
+    for _ in range(2):
+        decoder.decode(encoder.encode(fields, "key"))
+    assert encoder.known("key") is not None
+    encoder.allow(0)
+    assert encoder.known("key") is None
+
+
+def test_a_literal_leaves_the_table_as_it_is() -> None:
+    """However often it comes."""
+    decoder = hpack.Decoder()
+    for _ in range(3):
+        block = literal(b"x-request-id", b"abc")
+        assert decoder.decode(block, raw=True) == [(b"x-request-id", b"abc")]
+    assert len(decoder.header_table.dynamic_entries) == 0
