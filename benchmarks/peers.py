@@ -28,9 +28,11 @@ class Site:
 
     folder: Path
     backend: int  # port
-    backend_pid: int
+    backend_pids: tuple[int, ...]
     cert: Path
     key: Path
+    grpc_backend: int = 0  # port
+    echoes: int = 0  # port
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:

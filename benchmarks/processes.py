@@ -37,6 +37,7 @@ class Server:
     output: Path
     env: dict[str, str] = field(default_factory=dict)
     capacity: int = 1_000_000  # connections; far above what is opened, but for HAProxy
+    ports: dict[str, int] = field(default_factory=dict)  # of other protocols, by name
 
 
 def find_program(name: str) -> str:

@@ -41,11 +41,17 @@ def measured(samples: Samples) -> list[Scenario]:
     return [scenario for scenario in SCENARIOS if scenario.name in samples]
 
 
-def overview(samples: Samples) -> str:
+def overviews(samples: Samples) -> str:
+    """CPU per request: plain HTTP first, then what only some of the servers were asked for."""
+    plain = [scenario for scenario in measured(samples) if not scenario.port]
+    others = [scenario for scenario in measured(samples) if scenario.port]
+    return "\n\n".join(overview(samples, group) for group in (plain, others) if group)
+
+
+def overview(samples: Samples, scenarios: list[Scenario]) -> str:
     """CPU per request, a column per scenario."""
-    scenarios = measured(samples)
     servers = list(samples[scenarios[0].name])
-    header = ["CPU µs per request", *(f"{s.name}: {s.title}" for s in scenarios)]
+    header = ["CPU µs each", *(f"{s.name}: {s.title}" for s in scenarios)]
     rows = [
         [name, *(f"{median(samples[s.name][name], lambda x: x.cpu_us):.1f}" for s in scenarios)]
         for name in servers

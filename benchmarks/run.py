@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+import protocols
 import report
 from idle import idle_bytes, quickstart, raise_file_limit, seconds_to_first_answer
 from load import SCENARIOS, Scenario, check_answer, run_load, take_sample
@@ -68,23 +69,52 @@ def stage() -> Iterator[Site]:
         cert, key = make_certificate(folder)
         backend = nginx_backend(folder / "backend")
         with running(backend, LOAD_CORE) as pid:
-            yield Site(folder, backend.port, pid, cert, key)
+            yield Site(folder, backend.port, (pid,), cert, key)
+
+
+@contextlib.contextmanager
+def protocol_stage(site: Site) -> Iterator[Site]:
+    """Run the backends for what is not plain HTTP as well."""
+    grpc = protocols.grpc_backend(site.folder / "grpc")
+    echoes = protocols.echoes(site.folder / "echoes")
+    with running(grpc, LOAD_CORE) as one, running(echoes, LOAD_CORE) as other:
+        pids = *site.backend_pids, one, other
+        yield replace(site, backend_pids=pids, grpc_backend=grpc.port, echoes=echoes.port)
 
 
 def make_proxy(name: str, site: Site, purpose: str = "load") -> Server:
     """Write one proxy's configuration into a folder of its own."""
     folder = site.folder / f"{name}-{purpose}"
     folder.mkdir()
-    return PROXIES[name](replace(site, folder=folder))
+    proxies = protocols.PROXIES if purpose == "protocols" else PROXIES
+    return proxies[name](replace(site, folder=folder))
 
 
 def measure_load(
     site: Site, names: list[str], scenarios: list[Scenario], options: argparse.Namespace
 ) -> report.Samples:
+    """Measure plain HTTP, and what else there is by those servers that have it."""
+    plain = [scenario for scenario in scenarios if not scenario.port]
+    others = [scenario for scenario in scenarios if scenario.port]
+    able = [name for name in names if name in protocols.PROXIES]
+    samples = take_turns(site, names, "load", plain, options) if plain else {}
+    if others and able:
+        with protocol_stage(site) as larger:
+            samples |= take_turns(larger, able, "protocols", others, options)
+    return samples
+
+
+def take_turns(
+    site: Site,
+    names: list[str],
+    purpose: str,
+    scenarios: list[Scenario],
+    options: argparse.Namespace,
+) -> report.Samples:
     """Let the servers take turns; all of them run, one at a time has load."""
     samples: report.Samples = {s.name: {name: [] for name in names} for s in scenarios}
     with contextlib.ExitStack() as stack:
-        servers = {name: make_proxy(name, site) for name in names}
+        servers = {name: make_proxy(name, site, purpose) for name in names}
         pids = {n: stack.enter_context(running(s, PROXY_CORE)) for n, s in servers.items()}
         for scenario in scenarios:
             for server in servers.values():
@@ -95,7 +125,7 @@ def measure_load(
                 turn = number % len(names)
                 for name in names[turn:] + names[:turn]:
                     sample = take_sample(
-                        servers[name], scenario, pids[name], site.backend_pid, options.seconds
+                        servers[name], scenario, pids[name], site.backend_pids, options.seconds
                     )
                     samples[scenario.name][name].append(sample)
     return samples
@@ -129,7 +159,15 @@ def measure_idle(site: Site, names: list[str]) -> str:
 
 def profile(site: Site, scenario: Scenario, seconds: int) -> None:
     """Run ours under cProfile; its own cost falsifies the shares of small functions."""
-    server = make_proxy("ours", site)
+    if scenario.port:
+        with protocol_stage(site) as larger:
+            profile_one(larger, make_proxy("ours", larger, "protocols"), scenario, seconds)
+    else:
+        profile_one(site, make_proxy("ours", site), scenario, seconds)
+
+
+def profile_one(site: Site, server: Server, scenario: Scenario, seconds: int) -> None:
+    """Run one server under it."""
     output = site.folder / "profile"
     interpreter, *rest = server.argv
     argv = (interpreter, "-m", "cProfile", "-o", str(output), *rest)
@@ -154,7 +192,7 @@ def compare(options: argparse.Namespace) -> None:
         samples = measure_load(site, names, scenarios, options)
         parts = [
             report.circumstances(samples, options.rounds, options.seconds),
-            report.overview(samples),
+            report.overviews(samples),
             report.ratios(samples),
             *([] if options.skip_idle or options.scenario else [measure_idle(site, names)]),
             report.details(samples),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SEARCH = f"{os.environ['PATH']}:/usr/sbin"
+STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 CLEAN = {"connect": 0, "read": 0, "write": 0, "timeout": 0, "status": 0}
 
 
@@ -66,11 +68,15 @@ def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
     assert "unknown: ngins" in run.stderr
 
 
-@pytest.mark.skipif(
+needs_programs = pytest.mark.skipif(
     not all(shutil.which(name, path=SEARCH) for name in ("nginx", "wrk", "taskset", "openssl")),
     reason="nginx, wrk, taskset or openssl is not installed",
 )
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two cores are needed")
+needs_cores = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two cores are needed")
+
+
+@needs_programs
+@needs_cores
 def test_a_short_run_compares_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """One second each of nginx and the gateway, plain and over TLS, gives a table with a ratio."""
     run = run_benchmark(
@@ -87,3 +93,23 @@ def test_a_short_run_compares_and_leaves_nothing_behind(tmp_path: Path) -> None:
         if str(tmp_path).encode() in path.read_bytes()
     ]
     assert left == []
+
+
+@needs_programs
+@needs_cores
+@pytest.mark.skipif(
+    not (shutil.which("h2load") and STREAM_MODULE.exists()),
+    reason="h2load or nginx's stream module is not installed",
+)
+def test_a_short_run_compares_each_protocol(tmp_path: Path) -> None:
+    """What is not plain HTTP has a ratio as well, for each protocol."""
+    protocols = ("grpc", "ws", "sse", "tcp", "tcp1m", "udp", "handshake")
+    run = run_benchmark(
+        tmp_path,
+        *("--only", "nginx,ours", "--scenario", ",".join(protocols)),
+        *("--seconds", "1", "--rounds", "1"),
+    )
+    assert run.returncode == 0, run.stderr
+    for name in protocols:
+        assert re.search(rf"^\| {name}: [^|]+ \| [\d.]+ \|", run.stdout, re.MULTILINE)
+    assert list(tmp_path.iterdir()) == []
