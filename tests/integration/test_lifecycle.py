@@ -33,6 +33,21 @@ def open_files() -> set[Path]:
     return found
 
 
+MIRRORED = """
+services "one" {
+  load_balancer {
+    servers { url = "http://127.0.0.1:1" }
+  }
+  mirror { service = "two" }
+}
+services "two" {
+  load_balancer {
+    servers { url = "http://127.0.0.1:2" }
+  }
+}
+"""
+
+
 class DrainTests(GatewayTestCase):
     """What becomes of connections when the gateway stops."""
 
@@ -354,9 +369,9 @@ class StartTests(GatewayTestCase):
 
     async def test_what_is_not_there_yet_is_refused_before_the_start(self) -> None:
         """With its place; nothing of the configuration is ignored."""
-        with self.assertRaisesRegex(ConfigError, "not yet available: TCP entrypoints"):
+        with self.assertRaisesRegex(ConfigError, "not yet available: mirroring"):
             Gateway(
-                GatewayConfig.from_text('entrypoints "db" { address = ":1"\n protocol = "tcp" }'),
+                GatewayConfig.from_text(MIRRORED),
                 reactor,
             )
 

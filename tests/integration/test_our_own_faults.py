@@ -11,6 +11,8 @@ from tests.support import GET, OK, GatewayTestCase
 class Faulty:
     """A resource whose answers cannot be written, or that never gets so far."""
 
+    tunnels = None
+
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
