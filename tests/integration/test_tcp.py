@@ -13,7 +13,11 @@ from twisted.internet.threads import deferToThread
 
 from a3s_gateway import Gateway, GatewayConfig
 from a3s_gateway.protocol.proxy_protocol import write_proxy_header
+from a3s_gateway.proxy.tcp import BULK as BEFORE_SPLICE
+from a3s_gateway.proxy.tcp import TunnelEnd
 from a3s_gateway.transport.endpoints import client_endpoint, server_endpoint
+from a3s_gateway.transport.splice import HAS_SPLICE
+from a3s_gateway.transport.tcp import BULK_READ_SIZE
 from a3s_gateway.transport.tls_client import ClientTls
 from a3s_gateway.transport.tls_context import client_context
 from a3s_gateway.transport.tls_server import ServerPolicy, server_tls
@@ -142,11 +146,14 @@ class TestTunnels(TcpTestCase):
         backend = await self.backend()
         await self.tunnel(backend)
         client, server = await self.pair(backend)
+        shown = self.count_shown()
         blob = bytes(range(256)) * (BULK // 256)
         client.send(blob)
         assert await server.bytes(len(blob)) == blob
         server.send(blob)
         assert await client.bytes(len(blob)) == blob
+        if HAS_SPLICE and not self.stock:  # until it was known to be bulk, and no further
+            assert sum(shown) <= 2 * (BEFORE_SPLICE + BULK_READ_SIZE)
         client.send(b"small")
         assert await server.bytes(5) == b"small"
         server.close()
@@ -154,6 +161,18 @@ class TestTunnels(TcpTestCase):
         await self.all_is_over()
         [line] = await self.logged()
         assert (line["request_bytes"], line["response_bytes"]) == (len(blob) + 5, len(blob))
+
+    def count_shown(self) -> list[int]:
+        """Note the sizes of what passes through this process from now on."""
+        sizes: list[int] = []
+        real = TunnelEnd.dataReceived
+
+        def counted(end: TunnelEnd, data: bytes) -> None:
+            sizes.append(len(data))
+            real(end, data)
+
+        self.patch(TunnelEnd, "dataReceived", counted)
+        return sizes
 
     async def test_who_does_not_read_holds_the_other_back(self) -> None:
         """However much there is to send; then it all comes."""
