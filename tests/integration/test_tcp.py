@@ -33,7 +33,7 @@ class TcpTestCase(GatewayTestCase):
 
     async def tunnel(
         self,
-        *backends: Backend,
+        *backends: Backend | str,
         rule: str = "HostSNI(`*`)",
         router: str = "",
         entrypoint: str = "",
@@ -42,10 +42,12 @@ class TcpTestCase(GatewayTestCase):
         scheme: str = "tcp",
         shutdown_timeout: str = "0s",
     ) -> Gateway:
-        """Start a gateway with one entrypoint, one router and one service."""
-        servers = "\n".join(
-            f'servers {{ url = "{scheme}://127.0.0.1:{b.port.getHost().port}" }}' for b in backends
-        )
+        """Start a gateway with one router and one service; backends may be HOST:PORT."""
+        places = [
+            each if isinstance(each, str) else f"127.0.0.1:{each.port.getHost().port}"
+            for each in backends
+        ]
+        servers = "\n".join(f'servers {{ url = "{scheme}://{place}" }}' for place in places)
         text = f"""
             entrypoints "web" {{ address = "127.0.0.1:0"
               protocol = "tcp"
