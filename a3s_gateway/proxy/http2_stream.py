@@ -105,8 +105,9 @@ class UpstreamStream:
         if request.method == "POST":
             self._keep_deadline(request)
         if is_whole:
+            if len(data) <= MAX_KEPT:
+                self._kept = [data]
             if data:
-                self._kept = [data] if len(data) <= MAX_KEPT else None
                 codec.send_data(number, data, is_last=True)
             self._timer.set(request_timeout)
         else:

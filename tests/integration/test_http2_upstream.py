@@ -256,6 +256,37 @@ class FailureTests(Http2TestCase):
         await self.all_quiet()
         assert self.pools()[0].open == 1
 
+    async def test_requests_without_a_body_that_are_refused(self) -> None:
+        """They are sent again, to the next backend in the end, whatever their method."""
+        for wire in (GET, POST.replace(b": 4", b": 0")[:-4]):
+            backends = [await self.h2_backend(answers=False) for _ in range(2)]
+            await self.gateway(*(each.url for each in backends))
+            client = await self.client()
+            client.send(wire)
+            first = await backends[0].accept()
+            for number in range(2):
+                first.refuse(await first.request(number), 7)
+            second = await backends[1].accept()
+            second.refuse(await second.request(), 7)
+            second.answer(await second.request(1), b"ok")
+            assert (await client.response()).body == b"ok"
+            await self.all_quiet()
+
+    async def test_requests_without_a_body_above_the_last_stream(self) -> None:
+        """GOAWAY: they go to a new connection."""
+        for wire in (GET, POST.replace(b": 4", b": 0")[:-4]):
+            backend = await self.h2_backend(answers=False)
+            await self.gateway(backend.url)
+            client = await self.client()
+            client.send(wire)
+            peer = await backend.accept()
+            await peer.request()
+            peer.go_away(0)
+            second = await backend.accept()
+            second.answer(await second.request(), b"ok")
+            assert (await client.response()).body == b"ok"
+            await self.all_quiet()
+
     async def test_a_reset_before_the_answer(self) -> None:
         """Who may have acted on the request is not asked again."""
         backend = await self.h2_backend(answers=False)
