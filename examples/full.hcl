@@ -1,8 +1,11 @@
-# Every kind of block at once. To check it, give it a secret and a folder with cert.pem and key.pem:
+# Every kind of block at once, also those that have no function yet: `validate` warns of these, and the
+# gateway does not start with them. To check it, give it a secret and a folder with cert.pem and
+# key.pem:
 #
 #   JWT_SECRET=$(openssl rand -base64 32) CERT_DIR=/etc/certs a3s-gateway validate --config full.hcl
 #
-# docs/config-reference.md explains every key, also those that are left at their defaults here.
+# docs/config-reference.md explains every key, also those that are left at their defaults here;
+# examples/middlewares.hcl has a middleware of each type.
 
 # Entrypoints — network listeners
 entrypoints "web" {
@@ -17,6 +20,20 @@ entrypoints "websecure" {
     cert_file   = "${env("CERT_DIR", "/etc/certs")}/cert.pem"
     key_file    = "${env("CERT_DIR", "/etc/certs")}/key.pem"
     min_version = "1.2"
+
+    # More certificates: a client gets the one for the name it asks for.
+    certificates {
+      cert_file = "${env("CERT_DIR", "/etc/certs")}/cert.pem"
+      key_file  = "${env("CERT_DIR", "/etc/certs")}/key.pem"
+    }
+
+    client_auth {
+      mode = "request" # with ca_files, "require" lets only those in whose certificates they signed
+    }
+  }
+
+  http2 {
+    max_concurrent_streams = 128
   }
 
   limits {
@@ -34,6 +51,10 @@ entrypoints "tcp-db" {
   protocol        = "tcp"
   max_connections = 100
   tcp_allowed_ips = ["10.0.0.0/8"]
+
+  proxy_protocol {
+    trusted_ips = ["10.0.0.1"]
+  }
 }
 
 entrypoints "udp-dns" {
@@ -58,11 +79,21 @@ routers "hello" {
   priority    = 100
 }
 
+routers "channels" {
+  rule        = "Host(`api.example.com`) && Path(`/channels`)"
+  service     = "mux@internal"
+  entrypoints = ["websecure"]
+}
+
 routers "database" {
   rule        = "HostSNI(`*`)"
   service     = "database"
   entrypoints = ["tcp-db"]
   middlewares = ["few-connections"]
+
+  tls {
+    passthrough = true
+  }
 }
 
 routers "dns" {
@@ -194,6 +225,12 @@ middlewares "few-connections" {
   max_connections = 100
 }
 
+# Channels over WebSockets, for routers to mux@internal
+ws_mux {
+  channels        = ["news", "room-*"]
+  allowed_origins = ["https://app.example.com"]
+}
+
 # Providers
 providers {
   file {
@@ -207,6 +244,18 @@ providers {
       { url = "http://10.0.0.5:8080" },
       { url = "http://10.0.0.6:8080" }
     ]
+  }
+
+  dns {
+    refresh_interval_secs = 30
+  }
+
+  docker {
+    label_prefix = "a3s"
+  }
+
+  kubernetes {
+    namespace = "default"
   }
 }
 

@@ -7,7 +7,13 @@ entrypoints "web" {
 routers "site" {
   rule        = "PathPrefix(`/`)"
   service     = "whoami@internal"
-  middlewares = ["secure-headers", "small-bodies", "compressed"]
+  middlewares = ["no-www", "secure-headers", "small-bodies", "compressed"]
+}
+
+routers "former" {
+  rule        = "PathPrefix(`/v1`)"
+  service     = "whoami@internal"
+  middlewares = ["no-version", "below-api"]
 }
 
 routers "office" {
@@ -85,6 +91,23 @@ middlewares "secure-headers" {
 middlewares "without-office" {
   type     = "strip-prefix"
   prefixes = ["/office"]
+}
+
+middlewares "no-version" {
+  type        = "replace-path"
+  regex       = "^/v1/(.*)$"
+  replacement = "/$1"
+}
+
+middlewares "below-api" {
+  type   = "add-prefix"
+  prefix = "/api"
+}
+
+middlewares "no-www" {
+  type        = "redirect"
+  regex       = "^https?://www\\.(.*)"
+  replacement = "https://$1"
 }
 
 middlewares "small-bodies" {
