@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from a3s_gateway.protocol.http2 import frames
 from a3s_gateway.transport.endpoints import server_endpoint
 from a3s_gateway.transport.tls_server import ServerPolicy, server_tls
 from tests.http2 import Codes, Http2Backend, Http2TestCase
@@ -422,6 +423,83 @@ class FailureTests(Http2TestCase):
             assert (answer.status, answer.error["code"]) == (502, "UPSTREAM_PROTOCOL"), block
         assert not peer.end
         await self.all_quiet()
+
+
+class FloodTests(Http2TestCase):
+    """A backend that makes work and brings nothing: its connection ends, its clients are told."""
+
+    async def flooded(
+        self, *pieces: bytes, head: bool = False, code: str = "UPSTREAM_PROTOCOL"
+    ) -> None:
+        """Send all of it while an exchange is under way."""
+        backend = await self.h2_backend(answers=False)
+        await self.gateway(backend.url)
+        client = await self.client()
+        client.send(GET)
+        peer = await backend.accept()
+        request = await peer.request()
+        if head:
+            peer.head(request)
+            assert (await client.head()).status == 200
+        peer.transport.write(b"".join(pieces))
+        if head:
+            assert await client.ended() == "reset"
+        else:
+            answer = await client.response()
+            assert (answer.status, answer.error["code"]) == (502, code)
+        await peer.ended()
+        # What it was sent is no multiple of what it sent: answers stop with the allowance.
+        assert peer.total < 64 * 1024
+        assert self.pools()[0].open == 0
+        await self.all_quiet()
+
+    async def test_pings(self) -> None:
+        """Each wants an answer."""
+        await self.flooded(frames.frame(frames.PING, 0, 0, b"12345678") * 10_000)
+
+    async def test_settings(self) -> None:
+        """Each wants an acknowledgement."""
+        await self.flooded(frames.settings([]) * 10_000)
+
+    async def test_windows(self) -> None:
+        """Nothing waits for so many, neither on the connection nor on a stream."""
+        for stream in (0, 1):
+            await self.flooded(frames.window_update(stream, 1) * 10_000)
+
+    async def test_empty_data(self) -> None:
+        """It carries nothing and ends nothing."""
+        await self.flooded(frames.frame(frames.DATA, 0, 1) * 10_000, head=True)
+
+    async def test_unknown_frames(self) -> None:
+        """They are ignored, but not for free."""
+        await self.flooded(frames.frame(0x42, 0, 0) * 10_000)
+
+    async def test_continuations(self) -> None:
+        """A head has an end, and nothing is kept of it beyond the limit."""
+        begin = frames.frame(frames.HEADERS, 0, 1, b"\x88")
+        for size, count in ((0, 10_000), (16_000, 40)):
+            more = frames.frame(frames.CONTINUATION, 0, 1, bytes(size))
+            await self.flooded(begin, more * count)
+
+    async def test_interim_heads(self) -> None:
+        """They do not put the answer off for ever, though they cost their stream only."""
+        backend = await self.h2_backend(answers=False)
+        await self.gateway(backend.url)
+        client = await self.client()
+        client.send(GET)
+        peer = await backend.accept()
+        request = await peer.request()
+        for _ in range(100):
+            peer.transport.write(
+                frames.frame(frames.HEADERS, frames.END_HEADERS, 1, b"\x08\x03103")
+            )
+        await peer.until(lambda: request.reset is not None, "the reset")
+        await self.all_quiet()
+        assert not peer.end
+
+    async def test_resets(self) -> None:
+        """Of streams that are over: they cost what control frames do."""
+        await self.flooded(frames.rst_stream(1, 2) * 10_000, code="UPSTREAM_RESET")
 
 
 class PoolTests(Http2TestCase):

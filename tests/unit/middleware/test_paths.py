@@ -47,6 +47,20 @@ def test_a_prefix_is_removed_at_a_slash(target: str, onward: str, prefix: str | 
     assert got.headers.find("x-forwarded-prefix") == prefix
 
 
+@pytest.mark.parametrize(
+    ("target", "onward", "prefix"), [("/api/shop/a", "/a", "/api/shop"), ("/api/a", "/a", "/api")]
+)
+def test_prefixes_that_are_removed_one_after_the_other(
+    target: str, onward: str, prefix: str
+) -> None:
+    """The backend is told of all of them, and of nothing that the client says."""
+    first = forwarded(STRIP, target, X_Forwarded_Prefix="//evil.example")
+    got = ask(StripPrefix(StripPrefixConfig(prefixes=("/shop",))), first).forwarded
+    assert got is not None
+    assert got.path == onward
+    assert [each.value for each in got.headers if each.name == "x-forwarded-prefix"] == [prefix]
+
+
 @pytest.mark.parametrize(("target", "told"), [("/x", []), ("/api/x", ["/api"])])
 def test_a_client_cannot_tell_of_a_prefix(target: str, told: list[str]) -> None:
     """Backends make links of it."""
