@@ -52,8 +52,8 @@ class Server:
     def _note(self, context: grpc.ServicerContext) -> None:
         metadata = dict(context.invocation_metadata())
         self.seen.append({**metadata, ":left": context.time_remaining()})
+        context.add_callback(self.cancelled.set)  # which one that is cancelled takes no more
         self.began.set()
-        context.add_callback(self.cancelled.set)
         if INITIAL[0] in metadata:
             context.send_initial_metadata(((INITIAL[0], metadata[INITIAL[0]]),))
         if TRAILING[0] in metadata:
