@@ -259,14 +259,6 @@ class NoBody(Body):
         """Refuse: it is shared, so it is never closed."""
         raise TypeError("a body that is not there owns nothing; use Exchange.on_close")
 
-    def put_back(self, data: bytes) -> None:
-        """Undo `take` or `pipe`: `data` is all that was taken, and nobody has acted on it."""
-        self._sink = None
-        self.begun = False
-        if data:
-            self._chunks.insert(0, data)
-            self._held += len(data)
-
     def pipe(self, sink: Sink) -> None:
         """End at once."""
         sink.finish(EMPTY_HEADERS)

@@ -43,8 +43,17 @@ VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 MAPPED: Final = ip_network("::ffff:0:0/96")
 
 
-class ArgumentError(ValueError):
-    """What is wrong with one argument; `start` and `end` are half-open offsets into it."""
+class PlacedError(ValueError):
+    """
+    A text that does not parse.
+
+    Attributes:
+        message: What is wrong.
+        start: Where it begins, as an offset into the text.
+        end: Where it ends; half-open.
+        hint: What to try; may be empty.
+
+    """
 
     def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
         super().__init__(message)
@@ -52,6 +61,10 @@ class ArgumentError(ValueError):
         self.start = start
         self.end = end
         self.hint = hint
+
+
+class ArgumentError(PlacedError):
+    """What is wrong with one argument; its place is one within that."""
 
 
 def canonical_host(host: str, matcher: str = "Host") -> str:

@@ -16,7 +16,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from .arguments import ArgumentError
+from .arguments import ArgumentError, PlacedError
 from .expression import Expression, Match, Not, all_of, any_of
 from .signatures import SIGNATURES, Protocol, explain_unknown, find_matcher
 
@@ -37,24 +37,8 @@ BARE: Final = re.compile(r"[^\s,)]+")
 QUOTES: Final = {"'": "'", "\u2018": "\u2019", "\u201c": "\u201d", "\u00b4": "\u00b4"}
 
 
-class RuleError(ValueError):
-    """
-    A rule that does not parse.
-
-    Attributes:
-        message: What is wrong.
-        start: Where it begins, as an offset into the text of the rule.
-        end: Where it ends; half-open.
-        hint: What to try; may be empty.
-
-    """
-
-    def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.start = start
-        self.end = end
-        self.hint = hint
+class RuleError(PlacedError):
+    """A rule that does not parse; the place of its fault is one within its text."""
 
 
 def parse(text: str, protocol: Protocol = "http") -> Expression:
