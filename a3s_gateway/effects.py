@@ -60,6 +60,10 @@ class Redis(Protocol):
         """Close, and do not come back."""
 
 
+class AwayError(Exception):
+    """What a middleware asks is away; the text says why, and is for the log."""
+
+
 Resolve = Callable[[str], Awaitable[list[str]]]
 
 
@@ -73,6 +77,10 @@ def _no_thread(work: Callable[[], T]) -> Awaitable[T]:  # noqa: ARG001 - a stand
 
 def _nowhere(url: str) -> Redis:  # noqa: ARG001 - a stand-in
     raise ValueError("there is no Redis here")
+
+
+def _unheard(name: str, error: Exception) -> None:
+    """Stand in for the log."""
 
 
 async def _unknown(name: str) -> list[str]:
@@ -96,6 +104,8 @@ class Effects:
         client: Makes one that asks the server of a URL (with path and query), and waits so many
             seconds for it.
         in_thread: Runs what takes long.
+        complain: Tells the log what a middleware, by its name, cannot do its work for; of many
+            alike it writes one.
 
     """
 
@@ -108,6 +118,7 @@ class Effects:
     name: str = ""
     wall: Callable[[], float] = time
     resolve: Resolve = _unknown
+    complain: Callable[[str, Exception], None] = _unheard
 
     @classmethod
     def on(

@@ -18,7 +18,7 @@ from jwt.algorithms import Algorithm, get_default_algorithms
 from jwt.exceptions import PyJWTError
 
 from a3s_gateway.body import BodyTooLargeError
-from a3s_gateway.effects import Client
+from a3s_gateway.effects import AwayError, Client
 from a3s_gateway.errors import UpstreamError
 from a3s_gateway.headers import Headers
 from a3s_gateway.task import Task, Waiter
@@ -139,6 +139,7 @@ class KeySet:
         algorithms: That tokens may be signed with.
         lifetime: Seconds after which they are fetched again.
         now: Monotonic time in seconds.
+        complain: Hears why they could not be fetched.
 
     """
 
@@ -146,6 +147,7 @@ class KeySet:
     algorithms: tuple[str, ...]
     lifetime: float
     now: Callable[[], float]
+    complain: Callable[[Exception], None]
     keys: list[VerifyingKey] = field(factory=list, init=False)
     _fetched_at: float = field(default=0.0, init=False)
     _tried_at: float | None = field(default=None, init=False)
@@ -211,6 +213,7 @@ class KeySet:
         self._over()
         if not isinstance(error, UnfitKeyError | UpstreamError | BodyTooLargeError):
             raise error
+        self.complain(AwayError(str(error) or "the answer is too long"))
 
     def _over(self) -> None:
         self._task = None

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -14,7 +15,7 @@ from a3s_gateway.config.address import HTTP_URL, ServerUrl
 from a3s_gateway.config.kinds import FLAG, HEADER_NAME, duration, size
 from a3s_gateway.config.middleware import Settings
 from a3s_gateway.config.schema import Mistake, key, keys
-from a3s_gateway.effects import Client, Effects
+from a3s_gateway.effects import AwayError, Client, Effects
 from a3s_gateway.errors import UpstreamError, refuse
 from a3s_gateway.headers import Header, Headers, folded
 from a3s_gateway.http import Handler, Request, Response
@@ -65,6 +66,7 @@ class ForwardAuth:
 
     config: ForwardAuthConfig
     client: Client
+    complain: Callable[[Exception], None]
     _listed: frozenset[str] = field(init=False)
 
     @_listed.default
@@ -82,7 +84,8 @@ class ForwardAuth:
             request, body = evolve(request, body=Body.of(data)), Body.of(data)
         try:
             answer = await self._ask(request, body)
-        except UpstreamError:
+        except UpstreamError as error:
+            self.complain(AwayError(str(error)))
             return refuse(request, "AUTH_UNAVAILABLE")
         if not 200 <= answer.status < 300:
             if not answer.body.is_complete:
@@ -112,7 +115,8 @@ class ForwardAuth:
 
 
 def _build(config: ForwardAuthConfig, effects: Effects) -> ForwardAuth:
-    return ForwardAuth(config, effects.client(config.forward_auth_url.text, config.timeout))
+    client = effects.client(config.forward_auth_url.text, config.timeout)
+    return ForwardAuth(config, client, partial(effects.complain, effects.name))
 
 
 PLUGIN = Plugin("middleware", "forward-auth", ForwardAuthConfig, _build)

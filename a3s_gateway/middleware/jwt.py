@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from hashlib import sha256
 from time import time
 from typing import Any, Final
@@ -316,7 +317,8 @@ def _build(config: JwtConfig, effects: Effects) -> Jwt:
         return Jwt(config, time, public_key(config.public_key, config.algorithms), None)
     assert config.jwks_url is not None
     client = effects.client(config.jwks_url.text, config.jwks_timeout)
-    key_set = KeySet(client, config.algorithms, config.jwks_lifetime, effects.now)
+    complain = partial(effects.complain, effects.name)
+    key_set = KeySet(client, config.algorithms, config.jwks_lifetime, effects.now, complain)
     return Jwt(config, time, None, key_set)
 
 

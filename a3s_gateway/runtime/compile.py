@@ -315,7 +315,8 @@ class Compiler:
         build = middleware.plugin.build
         assert build is not None  # those without are refused before this
         try:
-            made: Middleware = build(middleware.config, evolve(self.effects, name=middleware.name))
+            effects = evolve(self.effects, name=middleware.name, complain=self.complain)
+            made: Middleware = build(middleware.config, effects)
         except ValueError as error:
             fault = Diagnostic(middleware.span, f'middleware "{middleware.name}": {error}')
             raise ConfigError([fault], config.sources) from error

@@ -1,4 +1,4 @@
-"""What goes wrong in middlewares that others have written, in the log."""
+"""What goes wrong in middlewares, in the log."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from attrs import define, field
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from a3s_gateway.effects import AwayError
 from a3s_gateway.observability.repeats import Repeats
 
 from .guard import TooSlowError
@@ -29,6 +30,13 @@ class Mishaps:
         if isinstance(error, TooSlowError):
             _log.error(
                 "middleware {name} is too slow: {error}; {withheld} more of these before",
+                name=name, error=error, withheld=withheld,
+            )  # fmt: skip
+            return
+        if isinstance(error, AwayError):
+            _log.error(
+                "middleware {name} gets no answer to what it asks: {error}; "
+                "{withheld} more of these before",
                 name=name, error=error, withheld=withheld,
             )  # fmt: skip
             return

@@ -10,6 +10,7 @@ from a3s_gateway.body import NO_BODY, Body
 from a3s_gateway.config.address import ServerUrl
 from a3s_gateway.config.faults import ConfigError
 from a3s_gateway.config.model import GatewayConfig
+from a3s_gateway.effects import AwayError
 from a3s_gateway.errors import UpstreamConnectError, UpstreamError
 from a3s_gateway.headers import Headers
 from a3s_gateway.http import Response
@@ -29,7 +30,14 @@ class Service:
         assert build is not None
         url = ServerUrl.parse("http://auth.example/verify?a=b", with_query=True)
         given = ForwardAuthConfig(forward_auth_url=url, **config)
-        self.middleware: ForwardAuth = build(given, effects(client=self.make))
+        self.complaints: list[tuple[str, str]] = []
+        self.middleware: ForwardAuth = build(
+            given, effects(client=self.make, complain=self.complain)
+        )
+
+    def complain(self, name: str, error: Exception) -> None:
+        assert isinstance(error, AwayError)
+        self.complaints.append((name, str(error)))
 
     def make(self, url: str, timeout: float) -> Service:
         self.made_with.append((url, timeout))
@@ -107,8 +115,10 @@ def test_any_other_answer_goes_to_the_client(status: int) -> None:
 )
 def test_no_answer_is_no_yes(error: Exception) -> None:
     """Nobody gets in while the service is away."""
-    got = ask(Service(error).middleware, request())
+    service = Service(error)
+    got = ask(service.middleware, request())
     assert (got.status, got.code) == (502, "AUTH_UNAVAILABLE")
+    assert service.complaints == [("tested", str(error))]
     assert b'"Auth service unavailable"' in got.body
     assert got.forwarded is None
 

@@ -54,7 +54,12 @@ class World:
         self.answers: list[Response | Exception] = []
         self.asked = 0
         self.is_closed = False
-        world = effects(self.clock, client=lambda url, timeout: self)
+        world = effects(
+            self.clock,
+            client=lambda url, timeout: self,
+            complain=lambda name, error: self.complaints.append((name, str(error))),
+        )
+        self.complaints: list[tuple[str, str]] = []
         build = PLUGIN.build
         assert build is not None
         self.jwt: Jwt = build(JwtConfig(**(config or {"value": SECRET})), world)
@@ -316,6 +321,8 @@ def test_keys_that_cannot_be_had(answer: Any) -> None:
     refused = world.get(text)
     assert (refused.status, refused.code) == (502, "AUTH_UNAVAILABLE")
     assert b"Auth service unavailable" in refused.body
+    ((name, _),) = world.complaints
+    assert name == "tested"
     world.clock.advance(1)
     assert world.get(text).status == 200
     world.jwt.close()
