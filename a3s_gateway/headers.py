@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from email.utils import formatdate
 from typing import Final, Self
 
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
@@ -207,3 +208,8 @@ class Headers:
 
 
 EMPTY_HEADERS: Final = Headers()
+
+
+def date(seconds: float) -> Header:
+    """Return the Date of an answer that no backend gave (RFC 9110 §6.6.1); since 1970."""
+    return Header.of("Date", formatdate(seconds, usegmt=True))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from email.utils import formatdate
-
 from a3s_gateway.admin.answers import Asked
 from a3s_gateway.admin.resources import Api
 from a3s_gateway.body import Body
-from a3s_gateway.headers import Headers
+from a3s_gateway.headers import Headers, date
 from a3s_gateway.http import Handler, Request, Response
 from a3s_gateway.proxy.internal import Wall
 
@@ -28,9 +26,8 @@ def api_handler(api: Api, wall: Wall) -> Handler:
         headers = Headers.of(
             ("Content-Type", found.content_type),
             ("Cache-Control", "no-store"),
-            ("Date", formatdate(wall(), usegmt=True)),
             *found.headers,
-        )
+        ).plus(date(wall()))
         return Response(found.status, headers, Body.of(found.body))
 
     return answer

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from random import getrandbits
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING
-
-from twisted.logger import Logger
 
 from a3s_gateway.body import NO_BODY, Body
 from a3s_gateway.errors import GatewayError, RemoteProtocolError, to_response
-from a3s_gateway.headers import EMPTY_HEADERS, Headers
+from a3s_gateway.headers import EMPTY_HEADERS, Headers, date
 from a3s_gateway.http import Exchange, Request, Response
 from a3s_gateway.protocol.codec import CHUNKED, Data, Head
 from a3s_gateway.protocol.http2 import frames
@@ -18,14 +16,12 @@ from a3s_gateway.protocol.upgrade import WEBSOCKET
 from a3s_gateway.protocol.websocket import GOING_AWAY, GOING_AWAY_MASKED, Frames
 from a3s_gateway.task import Task
 
-from .last_words import date, last_words
+from .last_words import fault_of, last_words
 
 if TYPE_CHECKING:
     from a3s_gateway.transport.timers import Timer
 
     from .http2_connection import Http2Connection
-
-_log = Logger()
 
 
 class Http2Stream:
@@ -192,7 +188,7 @@ class Http2Stream:
         exchange.status = status
         if response.fault is not None:
             exchange.code = response.fault.code
-            headers = headers.plus(date())
+            headers = headers.plus(date(time()))
         is_bodiless = request.method == "HEAD"
         data = b"" if is_bodiless else body.take()
         exchange.first_byte_at = monotonic()
@@ -224,13 +220,11 @@ class Http2Stream:
         if isinstance(error, RemoteProtocolError) and not self._is_head_sent:
             self._refuse(error)
             return
-        if not isinstance(error, GatewayError):
-            _log.failure("{method} {path} failed", method=request.method, path=request.path)
-            error = GatewayError("INTERNAL", repr(error))
+        fault = fault_of(error, request)
         if self._is_head_sent:
-            self.fail(error)
+            self.fail(fault)
         else:
-            self._answered(to_response(error, request))
+            self._answered(to_response(fault, request))
 
     def give_up(self) -> None:
         """Say that the gateway ends, if nothing was said yet, and to both sides of a WebSocket."""

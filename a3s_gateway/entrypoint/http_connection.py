@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from random import getrandbits
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Final
-
-from twisted.logger import Logger
 
 from a3s_gateway.body import NO_BODY, Body
 from a3s_gateway.errors import GatewayError, RemoteProtocolError, to_response
-from a3s_gateway.headers import EMPTY_HEADERS, Headers
+from a3s_gateway.headers import EMPTY_HEADERS, Headers, date
 from a3s_gateway.http import Exchange, Request, Response
 from a3s_gateway.protocol.codec import CHUNKED, Data, Head, ServerEvent
 from a3s_gateway.protocol.http1.request_head import NotHttpError
@@ -20,7 +18,7 @@ from a3s_gateway.task import Task
 from .changing_connection import ChangingConnection
 from .client_connection import LINGER, Phase
 from .introduction import Introduction
-from .last_words import date, last_words
+from .last_words import fault_of, last_words
 from .tunnel_connection import TunnelConnection
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from .http_service import HttpFactory
 
 LITTLE: Final = 4096  # bytes that are cheaper copied than handed over apart
-
-_log = Logger()
 
 
 class HttpConnection(ChangingConnection):
@@ -214,7 +210,7 @@ class HttpConnection(ChangingConnection):
         exchange.status = response.status
         if response.fault is not None:
             exchange.code = response.fault.code
-            headers = headers.plus(date())
+            headers = headers.plus(date(time()))
         data = b"" if request.method == "HEAD" else body.take()
         exchange.first_byte_at = monotonic()
         exchange.bytes_out = len(data)
@@ -257,13 +253,11 @@ class HttpConnection(ChangingConnection):
         if isinstance(error, RemoteProtocolError):
             self._refuse(error)
             return
-        if not isinstance(error, GatewayError):
-            _log.failure("{method} {path} failed", method=request.method, path=request.path)
-            error = GatewayError("INTERNAL", repr(error))
+        fault = fault_of(error, request)
         if self._is_head_sent:
-            self.fail(error)
+            self.fail(fault)
         else:
-            self._answered(to_response(error, request))
+            self._answered(to_response(fault, request))
 
     # -- Sink of the response's body
 

@@ -14,9 +14,8 @@ from a3s_gateway.config.middleware import Settings
 from a3s_gateway.config.schema import Mistake, key, keys
 from a3s_gateway.effects import Effects
 from a3s_gateway.errors import GatewayError, to_response
-from a3s_gateway.headers import Header, Headers
+from a3s_gateway.headers import Header, Headers, date
 from a3s_gateway.http import Handler, Request, Response
-from a3s_gateway.middleware._answers import date
 from a3s_gateway.plugin import Plugin
 from a3s_gateway.router.regex import RegexError, compile_regex
 
@@ -161,7 +160,7 @@ class Cors:
             Header.of("Access-Control-Allow-Methods", ", ".join(methods)),
             Header.of("Access-Control-Max-Age", str(int(config.max_age))),
             _VARY_PREFLIGHT,
-            date(self.effects.wall),
+            date(self.effects.wall()),
         ]
         if names:
             found.append(Header.of("Access-Control-Allow-Headers", names))

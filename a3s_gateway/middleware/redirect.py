@@ -13,9 +13,8 @@ from a3s_gateway.config.middleware import Settings
 from a3s_gateway.config.schema import Mistake, key
 from a3s_gateway.effects import Effects
 from a3s_gateway.errors import RemoteProtocolError
-from a3s_gateway.headers import Header, Headers
+from a3s_gateway.headers import Header, Headers, date
 from a3s_gateway.http import Handler, Request, Response
-from a3s_gateway.middleware._answers import date
 from a3s_gateway.middleware._paths import Rewrite, check_rewrite
 from a3s_gateway.plugin import Plugin
 
@@ -86,7 +85,7 @@ class Redirect:
             header = Header.of("Location", location)
         except ValueError as error:
             raise RemoteProtocolError("the URL leads nowhere") from error
-        headers = Headers((header, date(self.effects.wall)))
+        headers = Headers((header, date(self.effects.wall())))
         return Response(self._status(request.method), headers, Body.of(b""))
 
     def _status(self, method: str) -> int:

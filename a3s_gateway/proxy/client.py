@@ -22,41 +22,31 @@ class HttpClient:
     Asks at one URL; an `effects.Client`.
 
     Args:
-        text: The URL, with its query, which may be a secret.
-        patience: Seconds for connecting, and for the head of the answer.
+        url: With its query, which may be a secret.
+        limits: Of time and of connections.
         origins: Makes the connections.
 
     """
 
-    text: str
-    patience: float
+    url: ServerUrl
+    limits: LoadBalancerConfig
     origins: Origins
-    _url: ServerUrl = field(init=False)
     _origin: HttpOrigin = field(init=False)
-
-    @_url.default
-    def _parsed(self) -> ServerUrl:
-        return ServerUrl.parse(self.text, with_query=True)
 
     @_origin.default
     def _made(self) -> HttpOrigin:
-        limits = LoadBalancerConfig(
-            connect_timeout=self.patience,
-            request_timeout=self.patience,
-            stream_idle_timeout=self.patience,
-        )
-        return self.origins.origin(evolve(self._url, path=""), limits)
+        return self.origins.origin(evolve(self.url, path=""), self.limits)
 
     async def ask(
         self, method: str, headers: Headers, body: Body = NO_BODY, request_id: str = ""
     ) -> Response:
         """Ask; see `effects.Client`."""
-        path, mark, query = (self._url.path or "/").partition("?")
-        authority = self._url.authority
+        path, mark, query = (self.url.path or "/").partition("?")
+        authority = self.url.authority
         exchange = Exchange("", "", 0.0, request_id=request_id)
         request = Request(
             method, path or "/", query if mark else None, authority, authority, 11,
-            self._url.scheme, headers, body, "", exchange,
+            self.url.scheme, headers, body, "", exchange,
         )  # fmt: skip
         return await self._origin.forward(request)
 
@@ -67,9 +57,16 @@ class HttpClient:
 
 def effects_on(origins: Origins) -> Effects:
     """Give middlewares what they need, by the connections and names of these origins."""
+
+    def client(url: str, patience: float) -> HttpClient:
+        limits = LoadBalancerConfig(
+            connect_timeout=patience, request_timeout=patience, stream_idle_timeout=patience
+        )
+        return HttpClient(ServerUrl.parse(url, with_query=True), limits, origins)
+
     return Effects.on(
         origins.reactor,
-        lambda url, patience: HttpClient(url, patience, origins),
+        client,
         redis_on(origins.reactor),
         origins.names.resolve,
     )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from a3s_gateway.body import Body
 from a3s_gateway.config.address import ServerUrl
 from a3s_gateway.config.balancing import LoadBalancerConfig, PoolConfig
 from a3s_gateway.headers import Headers
-from a3s_gateway.http import Exchange, Request
 
-from .http import HttpOrigin
+from .client import HttpClient
 from .origins import Origins
 
 MAX_ANSWER: Final = 64 * 1024  # bytes
@@ -34,10 +33,10 @@ class Collector:
     url: ServerUrl
     origins: Origins
     patience: float
-    _origin: HttpOrigin = field(init=False)
+    _client: HttpClient = field(init=False)
 
-    @_origin.default
-    def _made(self) -> HttpOrigin:
+    @_client.default
+    def _made(self) -> HttpClient:
         limits = LoadBalancerConfig(
             connect_timeout=self.patience,
             request_timeout=self.patience,
@@ -45,7 +44,7 @@ class Collector:
             stream_total_timeout=self.patience,
             pool=PoolConfig(max_idle_connections=1),
         )
-        return self.origins.origin(evolve(self.url, path=""), limits)
+        return HttpClient(self.url, limits, self.origins)
 
     async def post(self, body: bytes, content_type: str) -> tuple[int, Headers, bytes]:
         """
@@ -56,14 +55,8 @@ class Collector:
             BodyTooLargeError: It is longer than `MAX_ANSWER`.
 
         """
-        path, mark, query = (self.url.path or "/").partition("?")
-        authority = self.url.authority
         headers = Headers.of(("User-Agent", _USER_AGENT), ("Content-Type", content_type))
-        request = Request(
-            "POST", path or "/", query if mark else None, authority, authority, 11, "http",
-            headers, Body.of(body), "", Exchange("", "", 0.0),
-        )  # fmt: skip
-        response = await self._origin.forward(request)
+        response = await self._client.ask("POST", headers, Body.of(body))
         try:
             answer = await response.body.read(MAX_ANSWER)
         finally:
@@ -72,4 +65,4 @@ class Collector:
 
     def close(self) -> None:
         """Close the connection."""
-        self._origin.close()
+        self._client.close()

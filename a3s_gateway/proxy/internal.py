@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 
 from a3s_gateway.body import Body
-from a3s_gateway.headers import Headers
+from a3s_gateway.headers import Headers, date
 from a3s_gateway.http import Handler, Request, Response
 
 if TYPE_CHECKING:
@@ -66,7 +65,5 @@ INTERNAL: Final[dict[str, Callable[[Wall], Handler]]] = {
 
 
 def _text(wall: Wall, text: str) -> Response:
-    headers = Headers.of(
-        ("Content-Type", "text/plain; charset=utf-8"), ("Date", formatdate(wall(), usegmt=True))
-    )
+    headers = Headers.of(("Content-Type", "text/plain; charset=utf-8")).plus(date(wall()))
     return Response(200, headers, Body.of(text.encode("utf-8", "surrogateescape")))

@@ -8,7 +8,7 @@ from typing import Any
 
 import brotli
 
-from tests.support import GatewayTestCase, eventually, unsent
+from tests.support import GatewayTestCase, Peer, eventually, unsent
 
 ACCEPT_BR = b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip, br\r\n\r\n"
 ACCEPT_GZIP = b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n"
@@ -26,6 +26,16 @@ def chunk(data: bytes) -> bytes:
 
 class CompressTests(GatewayTestCase):
     """From a backend that compresses nothing to a client that decodes."""
+
+    async def asked(self, middleware: str) -> tuple[Peer, Peer]:
+        """Have a client ask, who takes gzip; returns it and the backend's end, which has heard."""
+        backend = await self.backend()
+        await self.through(backend.url, middleware)
+        client = await self.client()
+        client.send(ACCEPT_GZIP)
+        there = await backend.accept()
+        await there.head()
+        return client, there
 
     async def test_a_small_answer_has_a_length(self) -> None:
         """It is compressed whole; brotli is preferred."""
@@ -49,12 +59,7 @@ class CompressTests(GatewayTestCase):
 
     async def test_an_event_is_not_kept(self) -> None:
         """Each can be read before the next is there, where streams of events are compressed."""
-        backend = await self.backend()
-        await self.through(backend.url, "compress: sse = true")
-        client = await self.client()
-        client.send(ACCEPT_GZIP)
-        there = await backend.accept()
-        await there.head()
+        client, there = await self.asked("compress: sse = true")
         there.send(CHUNKED % b"text/event-stream")
         assert (await client.head()).find("content-encoding") == "gzip"
         decoder = zlib.decompressobj(31)
@@ -77,12 +82,7 @@ class CompressTests(GatewayTestCase):
 
     async def test_a_cut_answer_never_looks_complete(self) -> None:
         """The client's is cut as well."""
-        backend = await self.backend()
-        await self.through(backend.url, "compress:")
-        client = await self.client()
-        client.send(ACCEPT_GZIP)
-        there = await backend.accept()
-        await there.head()
+        client, there = await self.asked("compress:")
         there.send(CHUNKED % b"text/plain", chunk(b"x" * 5000))
         await client.head()
         there.reset()
@@ -91,12 +91,7 @@ class CompressTests(GatewayTestCase):
 
     async def test_a_client_that_goes_ends_the_work(self) -> None:
         """The backend is cut off, and nothing is counted as under way."""
-        backend = await self.backend()
-        await self.through(backend.url, "compress:")
-        client = await self.client()
-        client.send(ACCEPT_GZIP)
-        there = await backend.accept()
-        await there.head()
+        client, there = await self.asked("compress:")
         there.send(CHUNKED % b"text/plain", chunk(b"x" * 100_000))
         await client.head()
         client.reset()

@@ -12,24 +12,9 @@ from hypothesis import strategies as st
 from a3s_gateway.body import HIGH_WATER, NO_BODY, Body, BodyTooLargeError
 from a3s_gateway.headers import EMPTY_HEADERS, Headers
 from a3s_gateway.task import Task
+from tests.bodies import Source
 
 TRAILERS = Headers.of(("X-Sum", "1"))
-
-
-class Source:
-    """Writes down what a body asks of it."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def pause(self) -> None:
-        self.said.append("pause")
-
-    def resume(self) -> None:
-        self.said.append("resume")
-
-    def cancel(self) -> None:
-        self.said.append("cancel")
 
 
 class Sink:

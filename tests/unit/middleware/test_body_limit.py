@@ -12,41 +12,9 @@ from a3s_gateway.http import Request, Response
 from a3s_gateway.middleware.body_limit import BodyLimit, BodyLimitConfig, Limited
 from a3s_gateway.task import Task
 from a3s_gateway.testing import ask, request, response
+from tests.bodies import Sink, Source
 
 TEN = BodyLimit(BodyLimitConfig(max_body_bytes=10))
-
-
-class Client:
-    """Where a body comes from."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def pause(self) -> None:
-        self.said.append("pause")
-
-    def resume(self) -> None:
-        self.said.append("resume")
-
-    def cancel(self) -> None:
-        self.said.append("cancel")
-
-
-class Backend:
-    """Where a body goes."""
-
-    def __init__(self) -> None:
-        self.got = b""
-        self.end: object = None
-
-    def write(self, data: bytes) -> None:
-        self.got += data
-
-    def finish(self, trailers: Headers) -> None:
-        self.end = trailers
-
-    def fail(self, error: Exception) -> None:
-        self.end = error
 
 
 @pytest.mark.parametrize(("size", "status"), [(0, 200), (10, 200), (11, 413)])
@@ -68,7 +36,7 @@ def test_nothing_is_told_to_the_backend() -> None:
 
 def test_a_length_that_is_not_told() -> None:
     """What fits goes on as it comes, with its trailers; not a byte beyond the limit does."""
-    inner, backend = Body(Client()), Backend()
+    inner, backend = Body(Source()), Sink()
     Limited(inner, 10).body.pipe(backend)
     inner.feed(b"12345")
     inner.feed(b"67890")
@@ -80,7 +48,7 @@ def test_a_length_that_is_not_told() -> None:
 
 def test_one_that_is_too_large() -> None:
     """Fails where it crosses the limit, and stays so."""
-    inner, backend = Body(Client()), Backend()
+    inner, backend = Body(Source()), Sink()
     Limited(inner, 10).body.pipe(backend)
     inner.feed(b"12345")
     inner.feed(b"678901")
@@ -94,7 +62,7 @@ def test_one_that_is_too_large() -> None:
 
 def test_one_that_has_come_already() -> None:
     """Is refused at once."""
-    inner = Body(Client())
+    inner = Body(Source())
     inner.feed(bytes(11))
     asking = evolve(request(method="POST"), body=inner)
     answer = ask(TEN, asking)
@@ -103,7 +71,7 @@ def test_one_that_has_come_already() -> None:
 
 def test_a_client_is_held_back_as_before() -> None:
     """And told when nobody wants the rest."""
-    client = Client()
+    client = Source()
     body = Limited(Body(client), 10).body
     body.pause()
     body.resume()
@@ -113,7 +81,7 @@ def test_a_client_is_held_back_as_before() -> None:
 
 def test_a_failure_of_the_client_is_passed_on() -> None:
     """As itself."""
-    inner, backend = Body(Client()), Backend()
+    inner, backend = Body(Source()), Sink()
     Limited(inner, 10).body.pipe(backend)
     error = ValueError("gone")
     inner.fail(error)
@@ -122,7 +90,7 @@ def test_a_failure_of_the_client_is_passed_on() -> None:
 
 def test_a_client_that_waits_to_be_asked() -> None:
     """Is asked by whoever reads, or by the backend."""
-    inner = Body(Client())
+    inner = Body(Source())
     inner.ask = lambda: None
     assert Limited(inner, 10).body.ask is inner.ask
 

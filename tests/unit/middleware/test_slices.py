@@ -11,6 +11,7 @@ from a3s_gateway.errors import UpstreamError
 from a3s_gateway.headers import Headers
 from a3s_gateway.middleware._slices import BUDGET, SLICE, Encoding, Turns
 from a3s_gateway.task import Waiter
+from tests.bodies import Sink, Source
 
 
 @define(eq=False)
@@ -54,37 +55,6 @@ class Shout:
         return b"!"
 
 
-class Source:
-    """Where the inner body comes from."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def pause(self) -> None:
-        self.calls.append("pause")
-
-    def resume(self) -> None:
-        self.calls.append("resume")
-
-    def cancel(self) -> None:
-        self.calls.append("cancel")
-
-
-class Sink:
-    def __init__(self) -> None:
-        self.data = b""
-        self.end: object = None
-
-    def write(self, data: bytes) -> None:
-        self.data += data
-
-    def finish(self, trailers: Headers) -> None:
-        self.end = trailers
-
-    def fail(self, error: Exception) -> None:
-        self.end = error
-
-
 def encode(world: World, name: str = "", *, live: bool = False) -> tuple[Body, Body, Source]:
     source = Source()
     inner = Body(source)
@@ -101,10 +71,10 @@ def test_a_body_is_encoded_as_it_comes() -> None:
     sink = Sink()
     body.pipe(sink)
     inner.feed(b"a")
-    assert sink.data == b"A"
+    assert sink.got == b"A"
     trailers = Headers.of(("X-Sum", "1"))
     inner.end(trailers)
-    assert (sink.data, sink.end) == (b"A!", trailers)
+    assert (sink.got, sink.end) == (b"A!", trailers)
 
 
 def test_who_reads_a_stream_gets_all_that_came() -> None:
@@ -114,7 +84,7 @@ def test_who_reads_a_stream_gets_all_that_came() -> None:
     body.pipe(sink)
     inner.feed(b"a")
     inner.feed(b"b")
-    assert sink.data == b"A|B|"
+    assert sink.got == b"A|B|"
 
 
 def test_a_large_piece_takes_more_than_one_turn() -> None:
@@ -130,7 +100,7 @@ def test_a_large_piece_takes_more_than_one_turn() -> None:
     world.turn()
     inner.end()
     world.turn()
-    assert (len(sink.data), body.is_complete) == (5 * SLICE + 1, True)
+    assert (len(sink.got), body.is_complete) == (5 * SLICE + 1, True)
     assert world.sleeping == []  # nobody waits, so nothing is asked of the reactor
 
 
@@ -153,13 +123,13 @@ def test_a_reader_that_is_slow_holds_the_source_back() -> None:
     inner, body, source = encode(world)
     for _ in range(8):
         inner.feed(b"x" * HIGH_WATER)
-    assert source.calls[-1] == "pause"
+    assert source.said[-1] == "pause"
     assert len(body.take()) < HIGH_WATER + SLICE + 1
     sink = Sink()
     body.pipe(sink)
     inner.end()
-    assert len(sink.data) > 6 * HIGH_WATER
-    assert "resume" in source.calls
+    assert len(sink.got) > 6 * HIGH_WATER
+    assert "resume" in source.said
 
 
 def test_a_reader_that_goes_cancels_the_source() -> None:
@@ -169,7 +139,7 @@ def test_a_reader_that_goes_cancels_the_source() -> None:
     body.pipe(Sink())
     inner.feed(b"x" * (3 * SLICE))
     body.close()
-    assert source.calls[-1] == "cancel"
+    assert source.said[-1] == "cancel"
     world.turn()
     assert len(world.log) == 1
     assert world.sleeping == []
@@ -183,4 +153,4 @@ def test_a_source_that_fails_fails_the_reader() -> None:
     inner.feed(b"a")
     error = UpstreamError("UPSTREAM_RESET")
     inner.fail(error)
-    assert (sink.data, sink.end) == (b"A", error)
+    assert (sink.got, sink.end) == (b"A", error)
