@@ -7,8 +7,9 @@ import socket
 from collections.abc import Mapping
 from time import monotonic_ns
 from typing import Any, Final
+from weakref import finalize
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.application.service import Service
 from twisted.logger import Logger
 
@@ -17,10 +18,13 @@ _log = Logger()
 VARIABLE: Final = "NOTIFY_SOCKET"
 
 
-@frozen
+@define(eq=False)
 class Notifier:
     """
     Tells the state of a process; without an address, nobody.
+
+    Its socket is opened once and kept: a process at its limit of open files is alive, and has
+    to be able to say so.
 
     Attributes:
         address: Of a datagram socket, as `sendto` takes it: a path, or an abstract name.
@@ -28,6 +32,7 @@ class Notifier:
     """
 
     address: str | None
+    _socket: socket.socket | None = field(default=None, init=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Notifier:
@@ -57,11 +62,17 @@ class Notifier:
         if self.address is None:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.setblocking(False)  # noqa: FBT003 - no supervisor holds up traffic
-                sock.sendto(message(*lines), self.address)
+            if self._socket is None:
+                self._socket = self._opened()
+            self._socket.sendto(message(*lines), self.address)
         except OSError as error:
             _log.warn("systemd could not be told {what}: {error}", what=lines[0], error=error)
+
+    def _opened(self) -> socket.socket:
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        opened.setblocking(False)  # noqa: FBT003 - no supervisor holds up traffic
+        finalize(self, opened.close)
+        return opened
 
 
 @define(eq=False, slots=False)

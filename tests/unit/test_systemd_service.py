@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -69,6 +70,21 @@ def test_a_supervisor_that_does_not_take_it_is_not_waited_for(
     (event,) = events
     assert event["log_level"] is LogLevel.warn
     assert "systemd could not be told STOPPING=1: " in (formatEvent(event) or "")
+
+
+def test_a_process_at_its_limit_of_open_files_can_still_tell(
+    supervisor: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is alive: who watches must not take it for dead."""
+    notifier = Notifier(supervisor.getsockname())
+    notifier.ready("serving")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    notifier.alive()
+    assert [supervisor.recv(4096) for _ in range(2)][1] == b"WATCHDOG=1\n"
 
 
 def watchdog(clock: Clock, supervisor: socket.socket, **environment: str) -> Watchdog:
